@@ -1,4 +1,4 @@
-//! Puts the scenarios of `tests/scenarios`, to which `scenarios` is a link, into the program.
+//! Embeds the scenarios of `tests/scenarios`, to which `scenarios` is a link, in the program.
 
 use std::error::Error;
 use std::fmt::Write as _;

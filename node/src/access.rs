@@ -1,5 +1,5 @@
-//! How a command reaches the network: through a running node's control API, or by joining
-//! for one operation.
+//! How a command reaches the network: through a running node's control API, or by starting a node
+//! in this process for the length of one operation.
 
 use std::time::Duration;
 
@@ -35,30 +35,31 @@ use crate::status::About;
 use crate::tasks::Tasks;
 use crate::{dmsg, keys, logging, output, private_file, start};
 
-/// Leaving may take this long.
+/// Longest wait for a temporary node's shutdown.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Joining may take this long, for commands that only look.
+/// Longest wait for the bootstrap of commands that only read the node's state.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether a node is gone.
+/// Interval between two checks of whether a stopping node still listens.
 const GONE_POLL: Duration = Duration::from_millis(50);
-/// How long one peer is asked why it was not reached.
+/// Longest wait for one bootstrap peer when explaining why none was reached.
 const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How many peers are asked why.
+/// Maximum number of bootstrap peers whose failure is explained.
 const MOST_EXPLAINED: usize = 8;
 
-/// Why a command joins.
+/// What a command needs the node for; decides which key a temporary node uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
-    /// To publish under the configured key.
+    /// Publishes under the configured key.
     Sign,
-    /// To read; any key will do, and a new one disturbs no running node.
+    /// Reads. A temporary node uses a new key, so that it does not take a running node's
+    /// connections.
     Read,
-    /// To look around, which takes being in the network first.
+    /// Reads the node's own state, which is only meaningful after bootstrap.
     Look,
 }
 
-/// A path that opens the status page once.
+/// Answer to `POST /ui/code`: a path that opens the status page once.
 #[derive(Deserialize)]
 struct UiCode {
     path: String,
@@ -71,26 +72,26 @@ pub(crate) struct UiLink {
     pub(crate) expires_in_ms: u64,
 }
 
-/// A way to the network.
+/// Access to a node.
 pub(crate) enum Access {
-    /// Through a running node.
+    /// A running node's control API.
     Api(Client),
-    /// In this process, for a moment.
+    /// A node in this process.
     Joined(Box<Joined>),
 }
 
-/// A node that lives as long as one command.
+/// A node that exists for the duration of one command.
 pub(crate) struct Joined {
     local: Local,
     settings: Settings,
-    /// Where it began, on TCP.
+    /// Bootstrap peers that it dials over TCP; used to explain a failure.
     asked: Vec<BootstrapPeer>,
-    /// The state directory, when its key is in use.
+    /// Lock on the state directory; `None` if its key is not used.
     _running: Option<Running>,
 }
 
 impl Access {
-    /// Finds the way that the command line asks for.
+    /// Opens the access that the command line asks for.
     pub(crate) async fn open(common: &Common, reach: &Reach, purpose: Purpose) -> Result<Self> {
         let key_file = reach
             .key_file
@@ -106,7 +107,7 @@ impl Access {
             output::warn(warning);
         }
         let settings = loaded.settings;
-        // Only asked for, logs of a short command are of interest.
+        // Without `--log`, only warnings: a short command's log is rarely read.
         let filter = common.log.as_deref().unwrap_or("warn");
         logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
         if !reach.bootstrap.is_empty() || reach.discovery.is_some() {
@@ -131,7 +132,7 @@ impl Access {
         Client::new(&url, token).map(Self::Api)
     }
 
-    /// Signs and publishes.
+    /// Signs an item and publishes it.
     pub(crate) async fn put(&self, request: &PutRequest) -> Result<PutReport> {
         match self {
             Self::Api(client) => client.post("/put", request).await,
@@ -139,12 +140,12 @@ impl Access {
         }
     }
 
-    /// Whether the node goes on when the command ends, and so can renew what it published.
+    /// Whether the node outlives the command, and so can renew what it published.
     pub(crate) fn stays(&self) -> bool {
         matches!(self, Self::Api(_))
     }
 
-    /// The key that `self` stands for.
+    /// Returns the key that `self` means as an owner.
     pub(crate) async fn own_key(&self) -> Result<PublicKey> {
         match self {
             Self::Api(_) => self.key().await,
@@ -152,7 +153,7 @@ impl Access {
         }
     }
 
-    /// Whose node it is.
+    /// Returns the node's key.
     pub(crate) async fn key(&self) -> Result<PublicKey> {
         match self {
             Self::Api(_) => Ok(self.status().await?.key),
@@ -160,7 +161,7 @@ impl Access {
         }
     }
 
-    /// What it keeps renewed.
+    /// Lists the items that the node renews.
     pub(crate) async fn items(&self) -> Result<ItemsReport> {
         match self {
             Self::Api(client) => client.get("/items").await,
@@ -168,7 +169,7 @@ impl Access {
         }
     }
 
-    /// Reads its own items back.
+    /// Reads the node's own items back from their holders.
     pub(crate) async fn verify(&self, body: &VerifyBody) -> Result<VerifyReport> {
         match self {
             Self::Api(client) => client.post("/verify", body).await,
@@ -176,7 +177,7 @@ impl Access {
         }
     }
 
-    /// A link that opens its status page once.
+    /// Requests a link that opens the status page once.
     pub(crate) async fn ui_link(&self) -> Result<UiLink> {
         match self {
             Self::Api(client) => {
@@ -190,7 +191,7 @@ impl Access {
         }
     }
 
-    /// Whether it is a full node.
+    /// Reports whether the node is a full node.
     pub(crate) async fn full_node(&self) -> Result<FullNodeReport> {
         match self {
             Self::Api(client) => client.get("/full-node").await,
@@ -198,7 +199,7 @@ impl Access {
         }
     }
 
-    /// Makes it a full node, or a regular one.
+    /// Switches full-node mode on or off.
     pub(crate) async fn set_full_node(&self, full_node: bool) -> Result<FullNodeReport> {
         let body = FullNodeBody { full_node };
         match self {
@@ -207,7 +208,7 @@ impl Access {
         }
     }
 
-    /// The reconciliations under way.
+    /// Lists the reconciliations in progress.
     pub(crate) async fn syncs(&self) -> Result<SyncsReport> {
         match self {
             Self::Api(client) => client.get("/sync").await,
@@ -223,7 +224,7 @@ impl Access {
         }
     }
 
-    /// A page of what it holds.
+    /// Returns one page of the items that the node stores.
     pub(crate) async fn list(&self, body: &ListBody) -> Result<ListReport> {
         match self {
             Self::Api(client) => client.post("/list", body).await,
@@ -231,12 +232,12 @@ impl Access {
         }
     }
 
-    /// What this visor has from now on.
+    /// Replaces what this visor registers.
     pub(crate) async fn register(&self, body: &RegisterBody) -> Result<RegistriesReport> {
         self.running()?.post("/register", body).await
     }
 
-    /// What this visor has registered.
+    /// Returns what this visor has registered.
     pub(crate) async fn registered(&self) -> Result<RegistriesReport> {
         self.running()?.get("/register").await
     }
@@ -251,7 +252,7 @@ impl Access {
         }
     }
 
-    /// Services that a full node knows.
+    /// Lists the services known to the node.
     pub(crate) async fn services(&self, body: &ServicesBody) -> Result<ServicesReport> {
         match self {
             Self::Api(client) => client.post("/services", body).await,
@@ -259,7 +260,7 @@ impl Access {
         }
     }
 
-    /// Transports that a full node knows.
+    /// Lists the transports known to the node.
     pub(crate) async fn transports(&self, body: &TransportsBody) -> Result<TransportsReport> {
         match self {
             Self::Api(client) => client.post("/transports", body).await,
@@ -267,7 +268,7 @@ impl Access {
         }
     }
 
-    /// Tells a running node to stop.
+    /// Asks a running node to stop.
     pub(crate) async fn shut_down(&self) -> Result<()> {
         match self {
             Self::Api(client) => {
@@ -283,7 +284,7 @@ impl Access {
         }
     }
 
-    /// Waits until a node that was told to stop is gone.
+    /// Waits until a stopping node no longer listens.
     pub(crate) async fn gone(&self) {
         if let Self::Api(client) = self {
             while client.is_there().await {
@@ -292,7 +293,7 @@ impl Access {
         }
     }
 
-    /// Reads.
+    /// Reads an item.
     pub(crate) async fn get(&self, mut body: GetBody) -> Result<GetReport> {
         match self {
             Self::Api(client) => client.post("/get", &body).await,
@@ -319,7 +320,7 @@ impl Access {
         }
     }
 
-    /// A sign of life.
+    /// Pings a peer.
     pub(crate) async fn ping(&self, body: &PingBody) -> Result<PingReport> {
         match self {
             Self::Api(client) => client.post("/ping", body).await,
@@ -327,7 +328,7 @@ impl Access {
         }
     }
 
-    /// How the node is.
+    /// Returns the node's status.
     pub(crate) async fn status(&self) -> Result<StatusReport> {
         match self {
             Self::Api(client) => client.get("/status").await,
@@ -335,7 +336,7 @@ impl Access {
         }
     }
 
-    /// What it counts and measures, as Prometheus reads it.
+    /// Returns the node's metrics in Prometheus' text format.
     pub(crate) async fn metrics(&self) -> Result<String> {
         match self {
             Self::Api(client) => client.text("/metrics").await,
@@ -343,7 +344,7 @@ impl Access {
         }
     }
 
-    /// Whom it knows.
+    /// Lists the peers in the node's routing table.
     pub(crate) async fn peers(&self) -> Result<PeersReport> {
         match self {
             Self::Api(client) => client.get("/peers").await,
@@ -351,10 +352,10 @@ impl Access {
         }
     }
 
-    /// Leaves the network, if this command joined it.
+    /// Shuts the node down, if this command started it.
     pub(crate) async fn close(self) {
         if let Self::Joined(joined) = self {
-            // A handle that is not dropped in time is left behind; the process ends anyway.
+            // After the timeout the node is abandoned: the process ends anyway.
             let Some(dht) = joined.local.dht_now() else {
                 return;
             };
@@ -378,7 +379,7 @@ fn endpoint(state: &StateDir) -> Result<Endpoint> {
 }
 
 impl Joined {
-    /// Says of a node that found no peers what is the matter with each bootstrap peer.
+    /// Adds the cause for each bootstrap peer to a [`Code::NoPeers`] failure.
     async fn explain<T>(&self, result: Result<T>) -> Result<T> {
         let mut failure = match result {
             Err(failure) if failure.code == Code::NoPeers && !self.asked.is_empty() => failure,
@@ -394,7 +395,7 @@ impl Joined {
             let ping = dht.ping(*key, addrs.first().copied());
             let at: Vec<String> = addrs.iter().map(ToString::to_string).collect();
             let answer = tokio::time::timeout(EXPLAIN_TIMEOUT, ping).await;
-            // What the transport saw says more.
+            // The transport's own error is more precise than the ping's.
             let seen = dht.dial_failures().into_iter().filter(|it| it.peer == *key);
             let seen: Vec<String> = seen
                 .map(|it| match it.addr.filter(|_| addrs.len() > 1) {
@@ -429,7 +430,7 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
         Purpose::Sign => own_secret(&settings)?,
         Purpose::Read | Purpose::Look => {
             if reach.key_file.is_some() {
-                // What is named must be there, though it is used for `self` alone.
+                // A key file that is named must exist, even if only `self` refers to it.
                 own_key(&settings)?;
             }
             (keys::generate()?, None)
@@ -459,7 +460,7 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
     };
     let local = Local::new(dht, about, condition);
     if purpose == Purpose::Look {
-        // Without an answer in time, what is known so far is shown.
+        // Without an answer in time, the command shows what is known so far.
         let ready = async {
             if let Some(dht) = local.dht_now() {
                 let _ = dht.ready().await;
@@ -527,7 +528,7 @@ async fn over_dmsg(
     })
 }
 
-/// What reports say about a node with this configuration.
+/// Returns the parts of reports that the configuration determines.
 pub(crate) fn about(config: &Config, key: PublicKey, listen: String) -> About {
     About {
         key,
@@ -544,12 +545,12 @@ fn own_key(settings: &Settings) -> Result<PublicKey> {
     Ok(configured_key(settings)?.public())
 }
 
-/// The key of the configured file.
+/// Reads the key from the configured file.
 fn configured_key(settings: &Settings) -> Result<SecretKey> {
     let file = settings.key_file()?;
     match settings.key_file {
         None if !file.exists() => keys::load(&file).map_err(|failure| {
-            // It makes the directory, too.
+            // `keygen` creates the directory, too.
             let dir = settings.state_dir.as_deref().unwrap_or(&file);
             failure.hint(format_args!(
                 "run: skydht keygen --state-dir {}",
@@ -560,8 +561,8 @@ fn configured_key(settings: &Settings) -> Result<SecretKey> {
     }
 }
 
-/// The configured key, for a node of one operation. Two nodes with one key would take each
-/// other's connections.
+/// Returns the configured key for a temporary node. It locks the state directory, because two nodes
+/// with one key would take each other's connections.
 fn own_secret(settings: &Settings) -> Result<(SecretKey, Option<Running>)> {
     if let Some(secret) = keys::from_environment()? {
         return Ok((secret, None));

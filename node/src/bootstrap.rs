@@ -1,5 +1,5 @@
-//! The peers that a node is told to start from: what is said of them, and the names among them,
-//! which are looked up anew at each attempt.
+//! The configured bootstrap peers: their state, and the resolution of host names among them, which
+//! is repeated at each attempt.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use crate::known_peers;
 use crate::names;
 use crate::report::{BootstrapPeerReport, BootstrapReport, ms};
 
-/// The first and the longest wait before a name that led nowhere is looked up again.
+/// First and longest pause before a host name is resolved again after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// How often a peer that was reached by its name is looked at.
+/// Interval between two checks of a peer that was reached by its host name.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// The configured bootstrap peers. Clones are the same ones.
+/// The configured bootstrap peers. Clones share their state.
 #[derive(Clone, Default)]
 pub(crate) struct Bootstrap(Arc<Inner>);
 
@@ -38,15 +38,15 @@ struct Inner {
 #[derive(Clone)]
 struct Name {
     at: PeerAddress,
-    /// Why the last attempt led nowhere; none before the first, and once it led somewhere.
+    /// Why the last attempt failed; `None` before the first attempt and after a success.
     failure: Option<String>,
     /// When the next attempt begins.
     next: Option<Instant>,
 }
 
-/// Looks a name up.
+/// Resolves host names.
 pub(crate) trait Resolve: Send + Sync + 'static {
-    /// Its addresses, or why there are none.
+    /// Returns the addresses of a host, or why there are none.
     fn resolve(&self, at: &PeerAddress) -> BoxFuture<'static, Result<Vec<SocketAddr>, String>>;
 }
 
@@ -60,11 +60,11 @@ impl Resolve for System {
     }
 }
 
-/// What an attempt needs of a node.
+/// Operations on the node that an attempt needs.
 pub(crate) trait Joining: Send + Sync + 'static {
-    /// Whether a peer is known and answers.
+    /// Returns whether the peer is in the routing table and has answered.
     fn knows(&self, peer: PublicKey) -> BoxFuture<'_, bool>;
-    /// Asks a peer at an address for a sign of life; why there was none.
+    /// Pings a peer at an address; an error says why there was no answer.
     fn reach(&self, peer: PublicKey, addr: SocketAddr) -> BoxFuture<'_, Result<(), String>>;
 }
 
@@ -81,7 +81,7 @@ impl Joining for Dht {
             let Err(error) = self.ping(peer, Some(addr)).await else {
                 return Ok(());
             };
-            // What the transport saw says more.
+            // The transport's own error is more precise than the ping's.
             let failures = self.dial_failures();
             let seen = failures
                 .into_iter()
@@ -92,7 +92,8 @@ impl Joining for Dht {
 }
 
 impl Bootstrap {
-    /// Those of the configuration, without the node itself; and what is odd about them.
+    /// Collects the bootstrap peers of the configuration, without the node itself; also returns
+    /// warnings about them.
     pub(crate) fn new(settings: &Settings, own: &PublicKey) -> (Self, Vec<String>) {
         let mut peers: Vec<(PublicKey, Vec<PeerAddress>)> = Vec::new();
         let mut warnings = BTreeSet::new();
@@ -130,17 +131,15 @@ impl Bootstrap {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.peers.len()
     }
 
-    /// Their keys.
     pub(crate) fn keys(&self) -> impl Iterator<Item = PublicKey> {
         self.0.peers.iter().map(|(key, _)| *key)
     }
 
-    /// Adds them to those that the node starts from, with the addresses that are no names.
+    /// Adds the peers to `config`, with those addresses that are IP addresses.
     pub(crate) fn add_to(&self, config: &mut Vec<BootstrapPeer>) {
         let peers = self.0.peers.iter().map(|(key, at)| BootstrapPeer {
             key: *key,
@@ -149,14 +148,14 @@ impl Bootstrap {
         known_peers::merge(config, peers.collect());
     }
 
-    /// Looks the names up until each has led to its peer, and again when that is lost. Ends when
-    /// it is dropped.
+    /// Resolves each host name until its peer is reached, and again when the peer is lost. Runs
+    /// until it is dropped.
     pub(crate) async fn keep(self, node: impl Joining, resolver: impl Resolve) {
         let count = self.names().len();
         let one = |index| self.keep_one(index, &node, &resolver);
         let all = (0..count).map(|index| Box::pin(one(index)));
         let mut all: Vec<_> = all.collect();
-        // They never end, so that all are polled for ever.
+        // None of the futures completes.
         std::future::poll_fn(|cx| {
             for one in &mut all {
                 let _ = one.as_mut().poll(cx);
@@ -203,7 +202,7 @@ impl Bootstrap {
         (name.failure, name.next) = (failure, next);
     }
 
-    /// What is known of each.
+    /// Reports the state of each bootstrap peer.
     pub(crate) fn report(
         &self,
         snapshot: Option<&Snapshot>,
@@ -211,7 +210,8 @@ impl Bootstrap {
         failures: &[DialFailure],
     ) -> BootstrapReport {
         let names = self.names().clone();
-        // In the table it shows whether a peer answers; elsewhere what its last call came to.
+        // The routing table says whether a peer answers. A peer outside it is judged by its last
+        // call.
         let is_reached = |key| match peers.iter().find(|peer| peer.key == key) {
             Some(peer) => peer.proven,
             None => {
@@ -235,7 +235,7 @@ impl Bootstrap {
                     at.iter().all(|at| numeric(at).as_ref() != Some(addr)) && !names.is_empty()
                 };
                 causes.extend(seen.filter_map(|failure| match failure.addr {
-                    // The name's own cause has it.
+                    // The name's own failure already contains this cause.
                     Some(addr) if is_named(&addr) => None,
                     Some(addr) => Some(format!("{addr}: {}", failure.cause)),
                     None => Some(failure.cause.clone()),
@@ -244,7 +244,7 @@ impl Bootstrap {
             let next = next.map(|next| next.saturating_duration_since(Instant::now()));
             BootstrapPeerReport {
                 key: *key,
-                at: at.iter().map(place).collect(),
+                at: at.iter().map(host_and_port).collect(),
                 reachable,
                 causes,
                 next_try_ms: next.map(ms),
@@ -260,19 +260,19 @@ impl Bootstrap {
     }
 }
 
-/// HOST:PORT.
-fn place(at: &PeerAddress) -> String {
+/// Formats the address as `HOST:PORT`.
+fn host_and_port(at: &PeerAddress) -> String {
     let text = at.to_string();
     text.split_once('@')
         .map_or(text.clone(), |(_, at)| at.into())
 }
 
-/// A cause that names the host already says it once.
+/// Prefixes the cause with the host and port, unless the cause names the host already.
 fn describe(at: &PeerAddress, why: &str) -> String {
     if why.contains(&at.host) {
         why.to_owned()
     } else {
-        format!("{}: {why}", place(at))
+        format!("{}: {why}", host_and_port(at))
     }
 }
 
@@ -281,7 +281,7 @@ fn numeric(at: &PeerAddress) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, at.port))
 }
 
-/// Looks a name up and asks its peer at each of the addresses.
+/// Resolves a host name and pings its peer at each address until one answers.
 async fn attempt(
     at: &PeerAddress,
     node: &impl Joining,

@@ -1,4 +1,4 @@
-//! Whether this machine's clock is right: compared with what the discovery and the peers say.
+//! Estimates this machine's clock offset from the discovery's and the peers' clocks.
 
 use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,33 +10,36 @@ use skydht_runtime::Clocks;
 
 use crate::output::Human;
 
-/// The discovery's date has whole seconds and comes within milliseconds, mostly.
+/// Offset from the discovery's date that counts as wrong. The date has whole seconds, and usually
+/// arrives within milliseconds.
 const DISCOVERY_TOLERANCE: Duration = Duration::from_secs(60);
-/// What peers say may be some minutes old.
+/// Offset from the peers' clocks that counts as wrong: their timestamps may be some minutes old.
 const PEERS_TOLERANCE: Duration = Duration::from_secs(30 * 60);
-/// A date of the discovery that is older than this no longer counts.
+/// Age after which a date of the discovery is ignored.
 const DATE_LIFE: Duration = Duration::from_secs(10 * 60);
-/// How long it is told that the clock was wrong: what was signed then keeps its numbers.
+/// How long reports mention a clock that was corrected: items signed meanwhile keep their sequence
+/// numbers.
 const MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A clock's difference, as reports have it.
+/// This machine's clock offset, in reports.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct ClockReport {
-    /// Ours minus theirs, in seconds: below zero, ours is behind.
+    /// This clock minus the source's, in seconds; negative if this clock is behind.
     pub(crate) offset_s: i64,
-    /// Who says so.
+    /// The source: the discovery, or a number of peers.
     pub(crate) source: String,
-    /// Whether that is more than can be explained otherwise.
+    /// Whether the offset exceeds the tolerance for its source.
     pub(crate) wrong: bool,
-    /// The difference that there was before the clock was set right, if it was wrong in this run
-    /// and within the last day.
+    /// Offset before the clock was corrected, in seconds; `None` unless that happened in this run
+    /// within the last day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) was_off_s: Option<i64>,
 }
 
 impl Display for ClockReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Peers name contacts of some minutes ago: their clocks are no earlier than that.
+        // Peers' timestamps are those of contacts some minutes ago, so that their clocks are at
+        // least that far.
         let bound = match self.source.ends_with("peers") {
             true if self.offset_s < 0 => "at least ",
             true => "at most ",
@@ -55,7 +58,7 @@ impl Display for ClockReport {
     }
 }
 
-/// "3d0h behind".
+/// Formats an offset in seconds, such as "3d0h behind".
 pub(crate) struct Off(pub(crate) i64);
 
 impl Display for Off {
@@ -69,26 +72,26 @@ impl Display for Off {
     }
 }
 
-/// What is known of the time. Clones are the same one.
+/// What is known about the time. Clones share their state.
 #[derive(Clone, Default)]
-pub(crate) struct Clock(Arc<Mutex<State>>);
+pub(crate) struct Clock(Arc<Mutex<ClockState>>);
 
 #[derive(Default)]
-struct State {
-    /// The discovery's clock minus our monotonic one, in seconds, and when it said so.
+struct ClockState {
+    /// The discovery's clock minus the local monotonic one, in seconds, and when it was received.
     discovery: Option<(i64, Duration)>,
-    /// By how much ours was off when it was looked at last, if it was wrong then.
+    /// The offset at the last report, if it was wrong.
     wrong: Option<i64>,
-    /// By how much it was off before it was set right, and when that was.
+    /// The offset before the clock was corrected, and the monotonic time of the correction.
     was_off: Option<(i64, Duration)>,
 }
 
 impl Clock {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ClockState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The discovery answered with this date, just now.
+    /// Notes a `Date` header of the discovery, received just now.
     pub(crate) fn note_date(&self, text: &str) {
         let Ok(date) = httpdate::parse_http_date(text) else {
             return;
@@ -104,7 +107,7 @@ impl Clock {
         self.lock().discovery = Some((base, ours.monotonic));
     }
 
-    /// Compares. `None` while no source has said anything.
+    /// Compares this clock with its sources. Returns `None` while there is no source.
     pub(crate) fn report(&self, peers: Option<PeersClock>) -> Option<ClockReport> {
         self.report_at(peers, Clocks::system())
     }
@@ -121,7 +124,8 @@ impl Clock {
         let is_off = |offset: i64, tolerance: Duration| offset.unsigned_abs() > tolerance.as_secs();
         let (offset_s, source, wrong) = match (peers, discovery) {
             (None, None) => return None,
-            // Several agree: a single deviant is wrong.
+            // Several peers that agree outvote a single discovery. Its date is preferred only if
+            // both are within the peers' tolerance.
             (Some((offset, count)), discovery)
                 if is_off(offset, PEERS_TOLERANCE)
                     || discovery.is_none_or(|it| is_off(it, PEERS_TOLERANCE)) =>
@@ -133,7 +137,7 @@ impl Clock {
                 let source = "the discovery".to_owned();
                 (offset, source, is_off(offset, DISCOVERY_TOLERANCE))
             }
-            // Ruled out above.
+            // The arm with a guard above covers this case.
             (Some(_), None) => return None,
         };
         if wrong {
@@ -163,7 +167,8 @@ mod tests {
     const DAY: i64 = 86_400;
     const TRUTH: u64 = 1_790_000_000;
 
-    /// Our clocks, after some time with a wall clock that is off.
+    /// Returns the local clocks after `elapsed` seconds, with a wall clock that is `off` seconds
+    /// ahead.
     fn ours(elapsed: u64, off: i64) -> Clocks {
         let unix = (TRUTH + elapsed).checked_add_signed(off).unwrap();
         Clocks {
@@ -194,7 +199,7 @@ mod tests {
                 let report = said(0, off).unwrap();
                 assert_eq!((report.offset_s, report.wrong), (off, true));
                 assert_eq!(report.was_off_s, None);
-                // Set right, and noticed without another answer.
+                // The correction is noticed without another answer of the source.
                 let report = said(5, 0).unwrap();
                 assert_eq!((report.offset_s, report.wrong), (0, false));
                 assert_eq!(report.was_off_s, Some(off));
@@ -217,17 +222,17 @@ mod tests {
         );
         let report = clock.report_at(peers(-120), ours(0, 0)).unwrap();
         assert_eq!((report.source.as_str(), report.wrong), ("5 peers", false));
-        // Peers are late by some minutes, as they always are: the discovery is closer.
+        // Peers' timestamps lag by some minutes, so that the discovery is the better source.
         let clock = Clock::default();
         clock.note(Duration::from_secs(TRUTH), ours(0, 30));
         let report = clock.report_at(peers(-600), ours(0, 30)).unwrap();
         assert_eq!((report.offset_s, report.wrong), (30, false));
-        // Its date is of no use any more.
+        // The date is too old to be used.
         assert_eq!(clock.report_at(None, ours(3_600, 0)), None);
     }
 
     #[test]
-    fn what_only_bounds_the_difference_is_told_as_a_bound() {
+    fn what_only_bounds_the_difference_is_reported_as_a_bound() {
         for (offset_s, source, text) in [
             (38, "4 peers", "at most 38s ahead, by 4 peers"),
             (-3_720, "4 peers", "at least 1h2m behind, by 4 peers"),

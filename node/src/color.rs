@@ -1,4 +1,4 @@
-//! Colours on terminals, and nowhere else unless they are asked for.
+//! Colours of terminal output.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use clap::ValueEnum;
 
-/// Where colours are used.
+/// When output is coloured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless NO_COLOR is set or TERM is "dumb".
@@ -20,7 +20,7 @@ pub(crate) enum Color {
     Never,
 }
 
-/// What a command line wants that could not be read as a whole.
+/// Finds `--color` in a command line that the parser rejected.
 pub(crate) fn wanted_by(words: impl Iterator<Item = OsString>) -> Color {
     let mut words = words.map(|word| word.to_string_lossy().into_owned());
     let mut wanted = None;
@@ -37,12 +37,12 @@ pub(crate) fn wanted_by(words: impl Iterator<Item = OsString>) -> Color {
 
 static CHOSEN: OnceLock<Color> = OnceLock::new();
 
-/// Takes the user's choice, once; until then it is [`Color::Auto`].
+/// Sets the user's choice, once; until then it is [`Color::Auto`].
 pub(crate) fn choose(color: Color) {
     let _ = CHOSEN.set(color);
 }
 
-/// Whether what is written to `stream` is coloured.
+/// Returns whether text written to `stream` is coloured.
 pub(crate) fn is_on(stream: &impl IsTerminal) -> bool {
     match CHOSEN.get().copied().unwrap_or_default() {
         Color::Always => true,
@@ -58,7 +58,7 @@ pub(crate) fn is_on(stream: &impl IsTerminal) -> bool {
     }
 }
 
-/// What a word means to its reader.
+/// Meaning of a coloured word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Tone {
     Good,
@@ -66,7 +66,7 @@ pub(crate) enum Tone {
     Bad,
 }
 
-/// A text in its tone's colour, where `on` says so.
+/// A text that is displayed in its tone's colour if `on`.
 pub(crate) struct Painted<T> {
     pub(crate) text: T,
     pub(crate) tone: Tone,

@@ -1,5 +1,5 @@
-//! What surrounds a node and decides, with its snapshot, how it is: whom it starts from, what
-//! carries it, what its clock is worth, what happened lately.
+//! State around a node that, with its snapshot, determines its status: bootstrap peers, DMSG,
+//! clock, and recent history.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,17 +9,17 @@ use skydht_driver::transport::TransportStats;
 
 use crate::bootstrap::Bootstrap;
 use crate::clock::Clock;
-use crate::derived::Derived;
 use crate::dmsg::Carrier;
 use crate::lapsed::Lapsed;
 use crate::mirror::Mirror;
 use crate::recent::Recent;
+use crate::record_index::RecordIndex;
 use crate::report::FilesReport;
 use crate::tasks::Tasks;
 use crate::verify::Verified;
 use crate::window::Window;
 
-/// The surroundings of one node. Clones are the same ones.
+/// The surroundings of one node. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Condition(Arc<Inner>);
 
@@ -36,16 +36,16 @@ struct Inner {
     tasks: Tasks,
     recent: Recent,
     mirror: OnceLock<Mirror>,
-    derived: Derived,
+    record_index: RecordIndex,
 }
 
-/// What became of the connections to peers.
+/// History of the number of sessions.
 #[derive(Default)]
 struct Connections {
     open: usize,
-    /// Since the start: closed because they were idle.
+    /// Sessions closed because they were idle, since the start.
     idle_closed: u64,
-    /// Whether the last ones ended otherwise, and there is none since.
+    /// Whether the number of sessions became 0 for another reason than idleness, and is still 0.
     are_lost: bool,
 }
 
@@ -75,7 +75,7 @@ impl Default for Condition {
 }
 
 impl Condition {
-    /// Of a node that starts now. On direct TCP there is no `carrier`.
+    /// Creates the surroundings of a node that starts now. `carrier` is `None` on direct TCP.
     pub(crate) fn new(
         bootstrap: Bootstrap,
         carrier: Option<Carrier>,
@@ -83,7 +83,10 @@ impl Condition {
         lapsed: Lapsed,
         tasks: Tasks,
     ) -> Self {
-        let derived = carrier.as_ref().map(Carrier::derived).unwrap_or_default();
+        let record_index = carrier
+            .as_ref()
+            .map(Carrier::record_index)
+            .unwrap_or_default();
         Self(Arc::new(Inner {
             begun: Instant::now(),
             bootstrap,
@@ -97,84 +100,85 @@ impl Condition {
             tasks,
             recent: Recent::default(),
             mirror: OnceLock::new(),
-            derived,
+            record_index,
         }))
     }
 
-    /// How long the node has been told to run.
+    /// Returns the time since the start of the process.
     pub(crate) fn uptime(&self) -> Duration {
         self.0.begun.elapsed()
     }
 
-    /// Whom it starts from.
+    /// Returns the configured bootstrap peers.
     pub(crate) fn bootstrap(&self) -> &Bootstrap {
         &self.0.bootstrap
     }
 
-    /// What carries it; none on direct TCP.
+    /// Returns the DMSG connection; `None` on direct TCP.
     pub(crate) fn carrier(&self) -> Option<&Carrier> {
         self.0.carrier.as_ref()
     }
 
-    /// It mirrors services; the first to say so counts.
+    /// Sets the services that the node mirrors; only the first call has an effect.
     pub(crate) fn mirrors(&self, mirror: Mirror) {
         let _ = self.0.mirror.set(mirror);
     }
 
-    /// What it mirrors, if it does.
+    /// Returns the services that the node mirrors.
     pub(crate) fn mirror(&self) -> Option<&Mirror> {
         self.0.mirror.get()
     }
 
-    /// What is derived from the records that it holds.
-    pub(crate) fn derived(&self) -> &Derived {
-        &self.0.derived
+    /// Returns the index of the records that the node stores.
+    pub(crate) fn record_index(&self) -> &RecordIndex {
+        &self.0.record_index
     }
 
-    /// What time others say it is.
+    /// Returns the estimate of the clock's offset.
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock
     }
 
-    /// Items of an earlier run.
+    /// Returns the items of an earlier run that are not renewed yet.
     pub(crate) fn lapsed(&self) -> &Lapsed {
         &self.0.lapsed
     }
 
-    /// What it does by itself again and again.
+    /// Returns the periodic tasks.
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.0.tasks
     }
 
-    /// What its users asked for last.
+    /// Returns the latest operations of users.
     pub(crate) fn recent(&self) -> &Recent {
         &self.0.recent
     }
 
-    /// What was found when own items were last read back.
+    /// Returns the results of the latest verification of own items.
     pub(crate) fn verified(&self) -> &Verified {
         &self.0.verified
     }
 
-    /// Whether all connections to peers were lost, rather than closed because they were idle, and
-    /// there is none since.
+    /// Returns whether all connections to peers were lost for another reason than idleness, and
+    /// none has been established since.
     pub(crate) fn lost_connections(&self, stats: &TransportStats) -> bool {
         let connections = self.0.connections.lock();
         let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
         connections.observe(stats.sessions, stats.idle_closed)
     }
 
-    /// The limit on open files left fewer connections than wanted; the first to say so counts.
+    /// Notes that the limit of open files allows fewer connections than configured; only the first
+    /// call has an effect.
     pub(crate) fn lacks_files(&self, files: FilesReport) {
         let _ = self.0.files.set(files);
     }
 
-    /// What the limit on open files took away, if anything.
+    /// Returns the effect of the limit of open files, if it is too low.
     pub(crate) fn files(&self) -> Option<&FilesReport> {
         self.0.files.get()
     }
 
-    /// How often each limit was hit lately.
+    /// Returns how often each limit was hit recently.
     pub(crate) fn recent_hits(&self, snapshot: &Snapshot) -> Vec<u64> {
         let counts: Vec<u64> = snapshot.limits.iter().map(|limit| limit.hits).collect();
         let mut hits = self.0.hits.lock().unwrap_or_else(PoisonError::into_inner);

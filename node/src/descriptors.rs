@@ -1,16 +1,16 @@
-//! Room for connections: the limit on open files.
+//! The limit of open files, and how it is divided.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::failure::{Code, Failure};
 
-/// See [`handshakes`].
+/// Upper bound of [`handshakes`].
 const MOST_HANDSHAKES: usize = 1_024;
 
-/// Open files for everything but connections to peers.
+/// Files reserved for everything but peers' connections.
 const OTHER_FILES: u64 = 256;
 
-/// Raises this process's limit as far as the system lets it, and returns it.
+/// Raises the process's limit of open files to the hard limit, and returns it.
 pub(crate) fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit {
@@ -23,15 +23,15 @@ pub(crate) fn raise() -> u64 {
     limit.maximum.unwrap_or(u64::MAX)
 }
 
-/// Handshakes of others that may be under way: enough for a flood not to matter, but no more than
-/// a quarter of the files that may be open.
+/// Returns the maximum number of concurrent inbound handshakes: enough to withstand a flood, but at
+/// most a quarter of the open files.
 pub(crate) fn handshakes(limit: u64) -> usize {
     usize::try_from(limit / 4)
         .unwrap_or(usize::MAX)
         .clamp(2, MOST_HANDSHAKES)
 }
 
-/// Connections for which there is room beside handshakes and other files; at least one.
+/// Returns the number of connections for which open files are left; at least one.
 pub(crate) fn room_for_connections(limit: u64) -> usize {
     let others = OTHER_FILES + handshakes(limit) as u64;
     usize::try_from(limit.saturating_sub(others))
@@ -39,7 +39,7 @@ pub(crate) fn room_for_connections(limit: u64) -> usize {
         .max(1)
 }
 
-/// The failure of something that needs more than the limit.
+/// Returns the failure of an operation that needs more open files.
 pub(crate) fn shortage(limit: u64, wanted: u64, what_for: &str) -> Box<Failure> {
     Failure::new(
         Code::Local,

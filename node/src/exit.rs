@@ -1,26 +1,26 @@
-//! Exit statuses that scripts can trust.
+//! Exit statuses.
 
 use std::process::ExitCode;
 
-/// How the program ends. The numbers are a promise.
+/// Exit status of the program. The numbers are a stable interface.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// Done.
+    /// Success.
     Ok = 0,
     /// Something on this machine failed: a file, a socket, a limit of the system.
     Local = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
-    /// Nothing could be reached: no peers, or no running node.
+    /// No peer or no running node was reached.
     Unreachable = 3,
     /// There is no such item, or its owner deleted it.
     NotFound = 4,
-    /// Some of what was asked for was done.
+    /// A part of the request succeeded.
     Partial = 5,
-    /// Refused, or in conflict with what is there.
+    /// Rejected, or in conflict with the current version.
     Refused = 6,
-    /// Not done in time.
+    /// Timeout.
     Timeout = 7,
 }
 

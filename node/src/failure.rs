@@ -1,4 +1,4 @@
-//! Every way to fail, as the program, its HTTP answers and its JSON say it.
+//! Failures, as the program, its HTTP responses and its JSON show them.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::exit::Exit;
 
-/// Whose doing a failure is: who can do something about it.
+/// Who can fix a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fault {
@@ -16,33 +16,33 @@ pub(crate) enum Fault {
     /// This machine, or the node on it.
     #[default]
     Local,
-    /// One peer.
+    /// A single peer.
     Peer,
-    /// The network, or the way to it.
+    /// The network, or the connection to it.
     Network,
-    /// No one in particular: that is how things are.
+    /// The failure is a regular outcome that needs no fix.
     Nobody,
 }
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident => $exit:ident, $status:literal, $fault:ident;)*) => {
-        /// What went wrong, as one stable word.
+        /// Stable identifier of a failure.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub(crate) enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
-            /// The program's exit status.
+            /// Returns the program's exit status.
             pub(crate) const fn exit(self) -> Exit {
                 match self { $(Self::$name => Exit::$exit,)* }
             }
 
-            /// The HTTP status.
+            /// Returns the HTTP status.
             pub(crate) const fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// Whose doing it is.
+            /// Returns who can fix the failure.
             pub(crate) const fn fault(self) -> Fault {
                 match self { $(Self::$name => Fault::$fault,)* }
             }
@@ -57,88 +57,88 @@ codes! {
     Config => Usage, 400, Caller;
     /// A file, a socket or a limit of the system.
     Local => Local, 500, Local;
-    /// A journal that cannot be read to its end, or not at all.
+    /// A journal that cannot be read, or not to its end.
     Journal => Local, 500, Local;
-    /// A replay that did something else than was recorded.
+    /// A replay that differs from the record.
     Differs => Local, 500, Local;
     /// No running node answers.
     Unreachable => Unreachable, 502, Local;
     /// The node has no peers.
     NoPeers => Unreachable, 503, Network;
-    /// The node has not finished its start, or its verdict is red.
+    /// The node has not started yet, or its verdict is red.
     NotReady => Unreachable, 503, Local;
     /// The peer cannot be reached or does not answer.
     PeerUnreachable => Unreachable, 502, Peer;
     /// Something answers there, but not the peer that was meant.
     WrongPeer => Refused, 502, Peer;
-    /// Not published yet, but kept by this node, which will publish it.
+    /// Not published, but stored by this node, which will publish it.
     Kept => Partial, 503, Network;
     /// No peer holds the item.
     NotFound => NotFound, 404, Nobody;
     /// The owner deleted the item.
     Deleted => NotFound, 410, Nobody;
-    /// Fewer replicas than asked for, or a value from a read that was not finished.
+    /// Fewer replicas than required, or a value from an incomplete read.
     Partial => Partial, 502, Network;
-    /// A rule of the network or of this node forbids it.
+    /// A rule of the network or of this node forbids the request.
     Refused => Refused, 409, Caller;
-    /// Another version is there.
+    /// The item has another version than expected.
     Conflict => Refused, 409, Nobody;
     /// The value or the salt is too long.
     TooLarge => Refused, 413, Caller;
-    /// Something that must not be overwritten exists.
+    /// Something exists that must not be overwritten.
     Exists => Refused, 409, Caller;
-    /// The node does as much as it may.
+    /// A limit of the node is reached.
     Busy => Refused, 429, Local;
     /// The node is shutting down.
     ShuttingDown => Unreachable, 503, Local;
-    /// Cancelled by its caller.
+    /// Cancelled by the caller.
     Cancelled => Local, 499, Local;
     /// Not done in time.
     Timeout => Timeout, 504, Network;
-    /// A watch saw nothing newer in its time.
+    /// A watch ended without a newer version.
     NothingNew => Timeout, 504, Nobody;
-    /// The control API wants its token.
+    /// The token is missing or wrong.
     Unauthorized => Refused, 401, Caller;
-    /// The control API does not go by this host name.
+    /// The host name is not the control API's.
     Misdirected => Refused, 421, Caller;
-    /// The control API takes no writes from web pages.
+    /// A write from a web page, which the control API rejects.
     ForeignOrigin => Refused, 403, Caller;
     /// The control API has no such path.
     NoSuchPath => Usage, 404, Caller;
-    /// The control API's path does not take this method.
+    /// The path does not support this method.
     Method => Usage, 405, Caller;
 }
 
-/// A failure, in the one shape that it has on the command line and over HTTP.
+/// A failure, in the same form on the command line and over HTTP.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
     /// Always [`Failure::SCHEMA`].
     pub(crate) schema: String,
-    /// One stable word.
+    /// Stable identifier.
     pub(crate) code: Code,
     /// The program's exit status.
     pub(crate) exit: u8,
-    /// Whose doing it is.
+    /// Who can fix it.
     #[serde(default)]
     pub(crate) fault: Fault,
-    /// What went wrong.
+    /// Description of the failure.
     pub(crate) message: String,
-    /// What to do about it.
+    /// Advice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
-    /// More, in a shape that depends on the code.
+    /// Details; their structure depends on the code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) details: Option<Value>,
 }
 
-/// What a command gives.
+/// Result of fallible operations of this program.
 pub(crate) type Result<T> = std::result::Result<T, Box<Failure>>;
 
 impl Failure {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.error/1";
 
-    /// A failure with this word and text.
+    /// Creates a failure with the code's default exit status and fault.
     pub(crate) fn new(code: Code, message: impl fmt::Display) -> Box<Self> {
         Box::new(Self {
             schema: Self::SCHEMA.into(),
@@ -151,19 +151,19 @@ impl Failure {
         })
     }
 
-    /// Says what to do about it.
+    /// Sets the advice.
     pub(crate) fn hint(mut self: Box<Self>, hint: impl fmt::Display) -> Box<Self> {
         self.hint = Some(hint.to_string());
         self
     }
 
-    /// Says whose doing it is, where the code alone does not.
+    /// Overrides the code's default fault.
     pub(crate) fn fault(mut self: Box<Self>, fault: Fault) -> Box<Self> {
         self.fault = fault;
         self
     }
 
-    /// Adds one member to the details, which are an object or nothing yet.
+    /// Adds a member to the details, which must be an object or absent.
     pub(crate) fn add_detail(&mut self, name: &str, detail: &impl Serialize) {
         let details = self.details.get_or_insert_with(|| serde_json::json!({}));
         if let (Some(members), Ok(detail)) = (details.as_object_mut(), serde_json::to_value(detail))
@@ -172,7 +172,7 @@ impl Failure {
         }
     }
 
-    /// Adds structured details.
+    /// Sets the details.
     pub(crate) fn details(mut self: Box<Self>, details: &impl Serialize) -> Box<Self> {
         self.details = serde_json::to_value(details).ok();
         self

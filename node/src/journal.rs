@@ -1,4 +1,4 @@
-//! The journal of `run --journal`: a file for each run, the earlier ones kept beside it.
+//! Journals of `run --journal`: one file per run, with those of earlier runs beside it.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -10,9 +10,9 @@ use crate::failure::{Code, Failure, Result};
 use crate::output;
 use crate::private_file;
 
-/// The most that one run's journal may hold, unless told otherwise.
+/// Default size limit of a journal.
 pub(crate) const LIMIT: &str = "64MiB";
-/// Journals of earlier runs that are kept: FILE.1 is the run before this one.
+/// Number of earlier journals that are kept; FILE.1 is the latest of them.
 const EARLIER: usize = 2;
 
 const UNITS: [(&str, u64); 7] = [
@@ -25,7 +25,7 @@ const UNITS: [(&str, u64); 7] = [
     ("", 1),
 ];
 
-/// Reads "64MiB", "64M" or bytes.
+/// Parses "64MiB", "64M", or a number of bytes.
 pub(crate) fn parse_size(text: &str) -> std::result::Result<u64, String> {
     let wrong = || format!("{text:?} is no size: write 64MiB, 500K, or bytes");
     let (number, unit) = UNITS
@@ -44,10 +44,10 @@ pub(crate) fn parse_size(text: &str) -> std::result::Result<u64, String> {
     Ok(bytes)
 }
 
-/// Begins a journal at `path`. None: the disk is full, which a node does not fail for.
+/// Starts a journal at `path`. Returns `None` if the disk is full, which is no reason for a node to
+/// stop.
 ///
-/// # Errors
-/// The file is something else than a journal, or cannot be made.
+/// # Errors The file exists and is not a journal, or cannot be created.
 pub(crate) fn begin(path: &Path, limit: u64) -> Result<Option<(FileRecorder, Written)>> {
     make_room(path)?;
     let file = match private_file::open_new(path) {
@@ -83,32 +83,32 @@ fn tell(name: &str, closed: &Closed) {
     }
 }
 
-/// Moves the journals of earlier runs one place up; the oldest is removed.
+/// Renames the journals of earlier runs from FILE to FILE.1 and so on; the oldest is replaced.
 fn make_room(path: &Path) -> Result<()> {
-    let mut places: Vec<PathBuf> = vec![path.to_owned()];
+    let mut paths: Vec<PathBuf> = vec![path.to_owned()];
     for n in 1..=EARLIER {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{n}"));
-        places.push(name.into());
+        paths.push(name.into());
     }
-    // Nothing is moved or replaced that is not ours.
-    let there = places
+    // Files that are not journals are never renamed or replaced.
+    let there = paths
         .iter()
-        .map(|place| is_journal(place))
+        .map(|path| is_journal(path))
         .collect::<Result<Vec<bool>>>()?;
     if !there[0] {
         return Ok(());
     }
-    // Up to the first gap; without one, the last is replaced.
+    // Files move up to the first free name; if there is none, the last one is replaced.
     let end = there.iter().position(|there| !there).unwrap_or(EARLIER);
     for n in (0..end).rev() {
-        fs::rename(&places[n], &places[n + 1])
-            .map_err(|error| private_file::failed("move", &places[n], &error))?;
+        fs::rename(&paths[n], &paths[n + 1])
+            .map_err(|error| private_file::failed("move", &paths[n], &error))?;
     }
     Ok(())
 }
 
-/// Whether a journal is there; a failure if it is something else.
+/// Returns whether there is a journal at `path`; fails if there is another file.
 fn is_journal(path: &Path) -> Result<bool> {
     let other = || {
         Failure::new(
@@ -124,7 +124,7 @@ fn is_journal(path: &Path) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(private_file::failed("read", path, &error)),
         Ok(metadata) if !metadata.is_file() => return Err(other()),
-        // What a full disk or a crash at the start leaves.
+        // A full disk, or a crash at the start, leaves an empty file.
         Ok(metadata) if metadata.len() == 0 => return Ok(true),
         Ok(_) => {}
     }

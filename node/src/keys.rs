@@ -1,5 +1,5 @@
-//! The node's secret key: from a private file or the environment, never from the command
-//! line, never printed.
+//! The node's secret key: read from a private file or the environment, never from the command line,
+//! and never printed.
 
 use std::path::Path;
 
@@ -10,20 +10,20 @@ use zeroize::Zeroizing;
 use crate::failure::{Code, Failure, Result};
 use crate::private_file;
 
-/// The environment variable that may hold the secret key, as 64 hexadecimal digits.
+/// Environment variable for the secret key, as 64 hexadecimal digits.
 pub(crate) const SECRET_KEY_VARIABLE: &str = "SKYDHT_SECRET_KEY";
 
-/// More than 64 digits and a line end.
+/// Largest key file, in bytes; 64 digits and a line end are shorter.
 const MOST_BYTES: u64 = 256;
 
-/// A fresh key from the system's randomness.
+/// Generates a key from the system's randomness.
 pub(crate) fn generate() -> Result<SecretKey> {
     let entropy = Zeroizing::new(crate::random_bytes()?);
     Ok(SecretKey::from_entropy(&entropy))
 }
 
-/// Makes a key and writes it to a new private file. One that is empty, as a full disk or a crash
-/// may have left it, is none.
+/// Generates a key and writes it to a private file, which must not exist or be empty. A full disk
+/// or a crash can leave an empty file.
 pub(crate) fn create(path: &Path) -> Result<SecretKey> {
     let secret = generate()?;
     let text = text_of(&secret);
@@ -35,7 +35,7 @@ pub(crate) fn create(path: &Path) -> Result<SecretKey> {
     Ok(secret)
 }
 
-/// Reads a key file; makes it, if it is not there or empty. Says whether it was made.
+/// Reads a key file; creates it if it is absent or empty. Also returns whether it was created.
 pub(crate) fn load_or_create(path: &Path) -> Result<(SecretKey, bool)> {
     if !is_to_be_made(path) {
         return Ok((load(path)?, false));
@@ -43,7 +43,7 @@ pub(crate) fn load_or_create(path: &Path) -> Result<(SecretKey, bool)> {
     Ok((create(path)?, true))
 }
 
-/// Whether [`load_or_create`] would make the file.
+/// Returns whether [`load_or_create`] would create the file.
 pub(crate) fn is_to_be_made(path: &Path) -> bool {
     !path.exists() || is_empty(path)
 }
@@ -84,7 +84,7 @@ pub(crate) fn load(path: &Path) -> Result<SecretKey> {
     })
 }
 
-/// The command that makes a key file where there is none.
+/// Returns a command that creates the key file.
 fn make_command(path: &Path) -> String {
     let keygen = format!("skydht keygen {}", private_file::quoted(path));
     match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
@@ -95,7 +95,7 @@ fn make_command(path: &Path) -> String {
     }
 }
 
-/// Makes a key and writes it to a file that is not there yet, not even empty.
+/// Generates a key and writes it to a file that does not exist yet, not even empty.
 pub(crate) fn create_new(path: &Path) -> Result<SecretKey> {
     let secret = generate()?;
     private_file::create(path, text_of(&secret).as_bytes())?;
@@ -108,7 +108,7 @@ fn text_of(secret: &SecretKey) -> Zeroizing<String> {
     text
 }
 
-/// The key in the environment, if there is one.
+/// Returns the key in the environment, if it is set.
 pub(crate) fn from_environment() -> Result<Option<SecretKey>> {
     let Some(text) = std::env::var_os(SECRET_KEY_VARIABLE) else {
         return Ok(None);
@@ -134,7 +134,7 @@ fn parse(text: &[u8]) -> Option<SecretKey> {
     SecretKey::from_bytes(&*bytes).ok()
 }
 
-/// The user's words for a key: 66 hexadecimal digits.
+/// Parses a public key: 66 hexadecimal digits.
 pub(crate) fn parse_public(text: &str) -> std::result::Result<PublicKey, String> {
     text.parse().map_err(|error| {
         format!(
@@ -189,7 +189,7 @@ mod tests {
         let keygen = |path: &Path| format!("skydht keygen {}", path.display());
         let hint = |path| load(path).unwrap_err().hint.unwrap();
         assert_eq!(hint(&here), format!("run: {}", keygen(&here)));
-        // The command that is named works: also where the directory is missing.
+        // The suggested command works even if the directory is missing.
         let below = dir.0.join("a/b/node.key");
         let first = format!("mkdir -m 700 -p {}/a/b", dir.0.display());
         assert_eq!(hint(&below), format!("run: {first} && {}", keygen(&below)));

@@ -1,4 +1,4 @@
-//! Peers that are remembered between runs, so that a node comes back by itself.
+//! Peers remembered across runs, so that a node can rejoin the network.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,9 +11,9 @@ use skydht_core::node::{BootstrapPeer, PeerInfo};
 use crate::failure::{Code, Failure, Result};
 use crate::private_file;
 
-/// This many are remembered at most: enough to come back even if most are gone.
+/// Maximum number of remembered peers; enough to rejoin even if most of them are gone.
 const MOST_PEERS: usize = 40;
-/// Longer files are damaged.
+/// Largest file, in bytes; a longer one is treated as damaged.
 const MOST_BYTES: u64 = 64 * 1024;
 const SCHEMA: &str = "skydht.known-peers/1";
 
@@ -26,13 +26,13 @@ struct Contents<T> {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Known {
     key: PublicKey,
-    /// None over DMSG, where the key is enough.
+    /// `None` over DMSG, where the key suffices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     addr: Option<SocketAddr>,
 }
 
-/// Remembers those of `peers` that can be reached again, most recently seen first. A node that knows
-/// no peer right now keeps what it remembered. Returns how many were written.
+/// Saves those of `peers` that can be dialled, most recently seen first. Without such a peer, the
+/// file keeps its content. Returns the number of saved peers.
 pub(crate) fn save(path: &Path, peers: &[PeerInfo]) -> Result<usize> {
     let mut reached: Vec<_> = peers.iter().filter(|peer| peer.reachable).collect();
     reached.sort_by_key(|peer| (peer.last_seen, peer.key));
@@ -54,8 +54,8 @@ pub(crate) fn save(path: &Path, peers: &[PeerInfo]) -> Result<usize> {
     Ok(contents.peers.len())
 }
 
-/// What an earlier run remembered; none if there was none. An error says why a file cannot
-/// be used.
+/// Loads the peers that an earlier run saved; empty without a file. An error says why a file is
+/// unusable.
 pub(crate) fn load(path: &Path) -> Result<Vec<BootstrapPeer>> {
     if !path.exists() {
         return Ok(Vec::new());
@@ -72,7 +72,7 @@ pub(crate) fn load(path: &Path) -> Result<Vec<BootstrapPeer>> {
     if contents.schema != SCHEMA {
         return Err(damaged(&format_args!("its schema is not {SCHEMA}")));
     }
-    // A bad entry is left out alone.
+    // An invalid entry is skipped; the others are used.
     let entries = contents.peers.into_iter().take(MOST_PEERS);
     let usable = entries.filter_map(|entry| serde_json::from_value::<Known>(entry).ok());
     let has_port = |known: &Known| known.addr.is_none_or(|addr| addr.port() != 0);
@@ -85,7 +85,7 @@ pub(crate) fn load(path: &Path) -> Result<Vec<BootstrapPeer>> {
         .collect())
 }
 
-/// Adds the peers of `more` to `peers`; a key that is there gets a further address.
+/// Adds the peers of `more` to `peers`, and further addresses to known keys.
 pub(crate) fn merge(peers: &mut Vec<BootstrapPeer>, more: Vec<BootstrapPeer>) {
     for peer in more {
         match peers.iter_mut().find(|known| known.key == peer.key) {
@@ -146,7 +146,7 @@ mod tests {
             .map(|p| p.addrs[0].port())
             .collect();
         assert_eq!(ports, (1..=41).filter(|n| *n != 3).collect::<Vec<_>>());
-        assert_eq!(save(&path, &[]).unwrap(), 0, "nobody now");
+        assert_eq!(save(&path, &[]).unwrap(), 0, "no peer now");
         assert_eq!(load(&path).unwrap().len(), MOST_PEERS, "but remembered");
     }
 

@@ -1,5 +1,5 @@
-//! Items that an earlier run published and kept renewed. This run renews them once it has found
-//! them in storage and peers have answered for them; until then it says that it does not, and which.
+//! Items that an earlier run published and renewed. This run renews them once it has found them in
+//! storage and peers have answered for them. Until then they are reported as not renewed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,51 +13,52 @@ use crate::failure::{Code, Failure, Result};
 use crate::output::Human;
 use crate::private_file;
 
-/// Salts that are written down; more are only counted by the node.
+/// Maximum number of saved salts; the node only counts further ones.
 const MOST_SALTS: usize = 1_024;
-/// Longer files are damaged.
+/// Largest file, in bytes; a longer one is treated as damaged.
 const MOST_BYTES: u64 = 1 << 20;
-/// Salts that one message names.
+/// Maximum number of salts named in one message.
 const NAMED: usize = 5;
-/// How often it is told that nothing can be written.
+/// Minimum interval between two warnings that the file cannot be written.
 const REPEAT: Duration = Duration::from_secs(30 * 60);
 const SCHEMA: &str = "skydht.own-items/1";
 
 #[derive(Serialize, Deserialize)]
 struct Contents {
     schema: String,
-    /// When the run was last known to renew them, in seconds since the Unix epoch.
+    /// When the run last renewed the items, in seconds since the Unix epoch.
     renewed_until: u64,
-    /// How long they live from then on, in seconds.
+    /// Lifetime of a renewed item, in seconds.
     ttl: u64,
     salts: Vec<String>,
 }
 
-/// What is published under which salt, in this run and before it. Clones are the same.
+/// Salts of own items, of this run and of an earlier one. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Lapsed(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// None: nothing is kept on disk.
+    /// `None`: nothing is saved.
     path: Option<PathBuf>,
     ttl: Duration,
-    state: Mutex<State>,
+    state: Mutex<LapsedState>,
 }
 
 #[derive(Default)]
-struct State {
+struct LapsedState {
     /// Salts that this run renews.
     renewed: BTreeSet<String>,
-    /// Those of an earlier run, and when the last of them has expired everywhere.
+    /// Salts of an earlier run that are not renewed. `expired_at`: when the last of these items has
+    /// expired, in seconds since the Unix epoch.
     lapsed: BTreeSet<String>,
-    gone: u64,
-    /// When it was told last that nothing can be written; none since something was.
+    expired_at: u64,
+    /// When the last warning of a failed write was logged; `None` after a successful write.
     warned: Option<Instant>,
 }
 
-impl State {
-    /// Whether a write that failed is told: each is, but not one a put on a full disk.
+impl LapsedState {
+    /// Returns whether to log a failed write. On a full disk, not every put is logged.
     fn warns_of(&mut self, has_failed: bool, now: Instant) -> bool {
         let is_due = self.warned.is_none_or(|last| now >= last + REPEAT);
         match has_failed {
@@ -72,9 +73,8 @@ impl State {
 /// Items that are not renewed any more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct LapsedReport {
-    /// Their salts.
     pub(crate) salts: Vec<String>,
-    /// When they have expired everywhere, at the latest, in seconds from now.
+    /// Seconds until all of them have expired.
     pub(crate) expire_within_s: u64,
 }
 
@@ -97,16 +97,16 @@ fn now() -> u64 {
 }
 
 impl Lapsed {
-    /// Those of a file, of items that live for `ttl`. A file that cannot be used is named and made
-    /// anew.
+    /// Loads the salts of an earlier run, whose items live for `ttl`. An unusable file is logged
+    /// and replaced.
     pub(crate) fn of(path: PathBuf, ttl: Duration) -> Self {
         let contents = load(&path).unwrap_or_else(|failure| {
             tracing::warn!("items of an earlier run are not known: {failure}");
             None
         });
-        let mut state = State::default();
+        let mut state = LapsedState::default();
         if let Some(contents) = contents {
-            state.gone = contents.renewed_until.saturating_add(contents.ttl);
+            state.expired_at = contents.renewed_until.saturating_add(contents.ttl);
             let salts = contents.salts.into_iter().take(MOST_SALTS);
             state.lapsed = salts.collect();
         }
@@ -117,28 +117,28 @@ impl Lapsed {
         }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LapsedState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What an earlier run published and is not renewed; none if there is nothing, or nothing any
-    /// more.
+    /// Reports items of an earlier run that are not renewed; `None` if there are none, or all have
+    /// expired.
     pub(crate) fn report(&self) -> Option<LapsedReport> {
         let state = self.state();
-        let left = state.gone.saturating_sub(now());
+        let left = state.expired_at.saturating_sub(now());
         (left > 0 && !state.lapsed.is_empty()).then(|| LapsedReport {
             salts: state.lapsed.iter().cloned().collect(),
-            // A clock that was wrong makes no more of it than it can be.
+            // A wrong clock in the earlier run cannot make the time longer than a lifetime.
             expire_within_s: left.min(self.0.ttl.as_secs()),
         })
     }
 
-    /// The salts of these, while any of them can be alive.
+    /// Returns the salts of these items, until all have expired.
     pub(crate) fn salts(&self) -> Vec<String> {
         self.report().map(|report| report.salts).unwrap_or_default()
     }
 
-    /// An item was published, and is renewed from now on or not.
+    /// Notes that an item was published, and whether this run renews it.
     pub(crate) async fn published(&self, salt: &str, renewed: bool) {
         let is_news = {
             let mut state = self.state();
@@ -155,7 +155,7 @@ impl Lapsed {
         }
     }
 
-    /// These items are not renewed any more, of whichever run they are.
+    /// Notes that these items are not renewed any more.
     pub(crate) async fn ended<'a>(&self, salts: impl Iterator<Item = &'a str>) {
         let is_news = {
             let mut state = self.state();
@@ -167,21 +167,21 @@ impl Lapsed {
         }
     }
 
-    /// Writes down what is renewed, and until when: now.
+    /// Saves the salts of renewed items, and the current time as their last renewal.
     pub(crate) async fn save(&self) {
         let Some(path) = self.0.path.clone() else {
             return;
         };
         let contents = {
             let state = self.state();
-            let is_left = state.gone > now();
+            let is_left = state.expired_at > now();
             let lapsed = state.lapsed.iter().filter(|_| is_left);
             let ttl = self.0.ttl.as_secs();
             Contents {
                 schema: SCHEMA.into(),
-                // An item that is not renewed lives no longer because it is written down again.
+                // Without renewed items, the expiry of the others must not be extended.
                 renewed_until: match state.renewed.is_empty() {
-                    true => state.gone.saturating_sub(ttl),
+                    true => state.expired_at.saturating_sub(ttl),
                     false => now(),
                 },
                 ttl,
@@ -251,20 +251,20 @@ mod tests {
         second.published("a", true).await;
         assert_eq!(second.report().unwrap().salts, ["", "c"]);
 
-        // The third knows of what the second renewed, and of what lapsed before.
+        // The third run knows what the second one renewed, and what had not been renewed before.
         let third = Lapsed::of(path.clone(), TTL);
         assert_eq!(third.report().unwrap().salts, ["", "a", "c"]);
-        // Some ended with what they belonged to, whichever run they are of.
+        // Ending applies to items of this run and of earlier ones.
         second.ended(["a", "c", "d"].into_iter()).await;
         assert_eq!(second.report().unwrap().salts, [""]);
         assert_eq!(Lapsed::of(path, TTL).report().unwrap().salts, [""]);
     }
 
     #[test]
-    fn a_disk_that_stays_full_is_told_once_in_a_while() {
+    fn a_disk_that_stays_full_is_logged_periodically() {
         let begun = Instant::now();
-        let mut state = State::default();
-        for (second, has_failed, told) in [
+        let mut state = LapsedState::default();
+        for (second, has_failed, warned) in [
             (0, false, false),
             (1, true, true),
             (2, true, false),
@@ -274,12 +274,12 @@ mod tests {
             (1_803, true, true),
         ] {
             let now = begun + Duration::from_secs(second);
-            assert_eq!(state.warns_of(has_failed, now), told, "{second}");
+            assert_eq!(state.warns_of(has_failed, now), warned, "{second}");
         }
     }
 
     #[tokio::test]
-    async fn what_has_expired_or_is_damaged_is_no_longer_told() {
+    async fn expired_and_damaged_entries_are_not_reported() {
         let dir = TempDir::new("lapsedold");
         let path = dir.0.join("own_items.json");
         let contents = Contents {

@@ -1,5 +1,5 @@
-//! Large pages for simulations of many gigabytes, most of which no cache holds: about a fifth of
-//! the time.
+//! Huge pages for simulations of many gigabytes, which exceed all caches: they save about a fifth
+//! of the time.
 
 #[cfg(all(unix, feature = "jemalloc"))]
 mod allocator {
@@ -7,22 +7,23 @@ mod allocator {
     use std::os::unix::process::CommandExt as _;
     use std::process::Command;
 
-    /// Where the allocator reads its settings, once, when a program starts.
+    /// Variable from which the allocator reads its settings when a program starts.
     const VARIABLE: &str = "_RJEM_MALLOC_CONF";
-    /// Ask the kernel for large pages. A node goes without: they would double what it takes.
+    /// Requests transparent huge pages. A node does not use them: they would double its memory.
     const SETTING: &str = "thp:always";
-    /// From this many nodes on it pays.
-    const WORTH: u32 = 20_000;
+    /// Number of nodes from which huge pages are worthwhile.
+    const MIN_NODES: u32 = 20_000;
 
-    /// Call it before anything else has begun: the program may start again from its beginning.
+    /// Requests huge pages for a simulation of `nodes` nodes. May restart the program, and so must
+    /// be called before anything else has begun.
     pub(crate) fn for_nodes(nodes: u32) {
-        if nodes >= WORTH {
+        if nodes >= MIN_NODES {
             restart();
         }
     }
 
-    /// Starts this program again with the setting, unless the user or the first start made one.
-    /// Comes back when it cannot be done; then pages stay small.
+    /// Restarts this program with the setting, unless the variable is set, by the user or by an
+    /// earlier restart. Returns if that fails; pages stay small then.
     fn restart() {
         if env::var_os(VARIABLE).is_some() {
             return;
@@ -43,6 +44,6 @@ mod allocator {
 #[cfg(all(unix, feature = "jemalloc"))]
 pub(crate) use allocator::for_nodes;
 
-/// Nothing: the system's allocator decides.
+/// Does nothing: this allocator has no such setting.
 #[cfg(not(all(unix, feature = "jemalloc")))]
 pub(crate) fn for_nodes(_: u32) {}

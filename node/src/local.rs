@@ -1,5 +1,5 @@
-//! A node in this process, and what can be asked of it: by the control API, and by commands
-//! that join for one operation.
+//! Operations on a node in this process, for the control API and for commands that start a node
+//! themselves.
 
 mod found;
 
@@ -20,10 +20,10 @@ use crate::api::schema::{
     FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody, VerifyBody, WatchBody,
 };
 use crate::condition::Condition;
-use crate::course;
 use crate::failure::{Code, Failure, Result};
 use crate::metrics;
 use crate::operation_failure;
+use crate::read_trace;
 use crate::report::{
     FullNodeReport, GetReport, HopReport, ItemsReport, ListReport, PeersReport, PingReport,
     PutReport, StatusReport, SyncReport, SyncsReport, VerifyReport, VersionReport,
@@ -32,10 +32,10 @@ use crate::status::{About, Seen};
 use crate::ui::{Page, Sort};
 use crate::verify;
 
-/// How long an operation waits for a node that is starting, unless it has less time.
+/// Longest wait of an operation for a node that is starting.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A node in this process, which may still be starting.
+/// A node in this process, which may still be starting. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Local {
     about: About,
@@ -43,11 +43,11 @@ pub(crate) struct Local {
     up: watch::Sender<Option<Up>>,
 }
 
-/// A node that is up.
+/// A node that has started.
 #[derive(Clone)]
 struct Up {
     dht: Dht,
-    /// Where it listens for peers.
+    /// Address at which it listens for peers.
     listen: String,
 }
 
@@ -58,7 +58,7 @@ impl From<Stopped> for Box<Failure> {
 }
 
 impl Local {
-    /// A node that is about to start.
+    /// Creates the state of a node that is about to start.
     pub(crate) fn starting(about: About, condition: Condition) -> Self {
         Self {
             about,
@@ -67,7 +67,7 @@ impl Local {
         }
     }
 
-    /// A node that has just been started.
+    /// Creates the state of a node that has started.
     pub(crate) fn new(dht: Dht, about: About, condition: Condition) -> Self {
         let listen = about.listen.clone();
         let this = Self::starting(about, condition);
@@ -75,27 +75,27 @@ impl Local {
         this
     }
 
-    /// The node is up, and listens there.
+    /// Sets the node, which listens at `listen`.
     pub(crate) fn is_up(&self, dht: Dht, listen: String) {
         self.up.send_replace(Some(Up { dht, listen }));
     }
 
-    /// Its key.
+    /// Returns the node's key.
     pub(crate) fn key(&self) -> PublicKey {
         self.about.key
     }
 
-    /// What surrounds it.
+    /// Returns the node's surroundings.
     pub(crate) fn condition(&self) -> &Condition {
         &self.condition
     }
 
-    /// The node, if it is up.
+    /// Returns the node, if it has started.
     pub(crate) fn dht_now(&self) -> Option<Dht> {
         self.up.borrow().as_ref().map(|up| up.dht.clone())
     }
 
-    /// The node; an operation that may take `time` waits a little for one that is starting.
+    /// Returns the node. Waits if it is starting, for at most `time` or [`START_PATIENCE`].
     async fn dht(&self, time: Option<Duration>) -> Result<Dht> {
         let mut up = self.up.subscribe();
         let patience = time.map_or(START_PATIENCE, |time| time.min(START_PATIENCE));
@@ -112,7 +112,7 @@ impl Local {
             .hint("try again when it is up; `skydht status` says how it goes"))
     }
 
-    /// Signs and publishes.
+    /// Signs an item and publishes it.
     pub(crate) async fn put(&self, request: &PutRequest) -> Result<PutReport> {
         let result = self.publish(request).await;
         self.condition.recent().put(&request.salt, &result);
@@ -123,7 +123,7 @@ impl Local {
         let (salt, value, options) = request.read()?;
         let dht = self.dht(options.timeout).await?;
         let target = Target::of(&self.key(), salt.as_bytes());
-        // A large record ends with its chunks, also one of an earlier run.
+        // Deleting a large record deletes its chunks, too, also those of an earlier run.
         let chunks = match request.delete {
             true => large::chunks_of(&dht, self.key(), &salt).await,
             false => Vec::new(),
@@ -165,13 +165,13 @@ impl Local {
         }
     }
 
-    /// Whether the node itself holds a tombstone there, however few peers took it.
+    /// Returns whether the node itself stores the deletion, even if few peers do.
     async fn is_deleted_here(&self, dht: &Dht, salt: Salt) -> bool {
         let request = GetRequest::of(self.key(), salt, ReadPolicy::Local);
         matches!(dht.get(request).await, Err(GetError::Deleted { .. }))
     }
 
-    /// Reads. A value that came too late for its policy is in the failure's details.
+    /// Reads an item. A value that did not meet the policy in time is in the failure's details.
     pub(crate) async fn get(&self, body: &GetBody) -> Result<GetReport> {
         let (mut result, hops) = self.read(body).await;
         let recent = self.condition.recent();
@@ -185,7 +185,7 @@ impl Local {
         result
     }
 
-    /// Reads, and says every step.
+    /// Reads an item and returns each step.
     async fn read(&self, body: &GetBody) -> (Result<GetReport>, Vec<HopReport>) {
         let started = async {
             let request = body.read(self.key())?;
@@ -196,7 +196,7 @@ impl Local {
             Ok(started) => started,
             Err(failure) => return (Err(failure), Vec::new()),
         };
-        let (read, hops) = course::follow(&dht, request).await;
+        let (read, hops) = read_trace::follow(&dht, request).await;
         let result = match read {
             Ok(outcome) => Ok(GetReport::new(&outcome, true)),
             Err(GetError::Timeout {
@@ -228,14 +228,14 @@ impl Local {
         }
     }
 
-    /// All versions of an item from now on.
+    /// Returns a stream of the versions of an item after `after`.
     pub(crate) async fn versions(&self, item: &GetBody, after: Option<Seq>) -> Result<Watch> {
         let request = item.read(self.key())?;
         let dht = self.dht(request.timeout).await?;
         Ok(dht.watch(request, after))
     }
 
-    /// A sign of life.
+    /// Pings a peer.
     pub(crate) async fn ping(&self, body: &PingBody) -> Result<PingReport> {
         if body.pk == self.key() {
             return Err(
@@ -251,8 +251,8 @@ impl Local {
         Ok(PingReport::new(self.key().id(), body.pk, &outcome))
     }
 
-    /// A ping that ended badly, with the cause for each address that was tried: which of them
-    /// failed, the core does not tell.
+    /// Builds the failure of a ping, with the cause for each address that was dialled, which the
+    /// core's error does not contain.
     async fn ping_failed(&self, dht: &Dht, body: &PingBody, error: PingError) -> Box<Failure> {
         let is_unreached = matches!(
             error,
@@ -277,12 +277,12 @@ impl Local {
         operation_failure::unreached(error, &addrs).await
     }
 
-    /// How it is: at any time.
+    /// Reports the node's status, even if it is still starting.
     pub(crate) async fn status(&self) -> Result<StatusReport> {
         Ok(self.look().await?.0)
     }
 
-    /// What it counts and measures, as Prometheus reads it: at any time.
+    /// Returns the node's metrics in Prometheus' text format, even if it is still starting.
     pub(crate) async fn metrics(&self) -> Result<String> {
         let (status, seen) = self.look().await?;
         let own = match self.dht_now() {
@@ -292,7 +292,7 @@ impl Local {
         Ok(metrics::render(&status, seen.as_ref(), &own))
     }
 
-    /// What the status page shows: at any time.
+    /// Returns the content of the status page, even if the node is still starting.
     pub(crate) async fn page(&self, sort: Sort) -> Result<Page> {
         let (status, seen) = self.look().await?;
         let own = match self.dht_now() {
@@ -315,7 +315,8 @@ impl Local {
         })
     }
 
-    /// How it is, and what was seen of it; nothing until it is up.
+    /// Returns the status, and the observations that it is derived from; the latter are `None`
+    /// until the node has started.
     async fn look(&self) -> Result<(StatusReport, Option<Seen>)> {
         let Some(Up { dht, listen }) = self.up.borrow().clone() else {
             let starting = StatusReport::starting(&self.about, &self.condition);
@@ -336,7 +337,7 @@ impl Local {
         Ok((status, Some(seen)))
     }
 
-    /// The peers that it knows: none while it is starting.
+    /// Lists the routing table; it is empty while the node is starting.
     pub(crate) async fn peers(&self) -> Result<PeersReport> {
         let Some(dht) = self.dht_now() else {
             return Ok(PeersReport::none(self.key()));
@@ -346,7 +347,7 @@ impl Local {
         Ok(PeersReport::new(&snapshot, &peers, self.about.k))
     }
 
-    /// Whether it is a full node.
+    /// Reports whether the node is a full node.
     pub(crate) async fn full_node(&self) -> Result<FullNodeReport> {
         let snapshot = self.dht(None).await?.snapshot().await?;
         Ok(FullNodeReport {
@@ -358,7 +359,7 @@ impl Local {
         })
     }
 
-    /// Makes it a full node, or a regular one.
+    /// Switches full-node mode on or off.
     pub(crate) async fn set_full_node(&self, body: FullNodeBody) -> Result<FullNodeReport> {
         let dht = self.dht(None).await?;
         dht.set_full_node(body.full_node).await?;
@@ -366,7 +367,7 @@ impl Local {
         self.full_node().await
     }
 
-    /// The reconciliations under way.
+    /// Lists the reconciliations in progress.
     pub(crate) async fn syncs(&self) -> Result<SyncsReport> {
         let snapshot = self.dht(None).await?.snapshot().await?;
         Ok(SyncsReport::new(&snapshot.syncs))
@@ -386,14 +387,14 @@ impl Local {
         }
     }
 
-    /// A page of what it holds.
+    /// Returns one page of the stored items.
     pub(crate) async fn list(&self, body: &ListBody) -> Result<ListReport> {
         let (filter, from, most) = body.read()?;
         let page = self.dht(None).await?.list(filter, from, most).await?;
         Ok(ListReport::new(&page, body.values))
     }
 
-    /// Reads own items back from the nearest peers.
+    /// Reads own items back from the closest peers.
     pub(crate) async fn verify(&self, body: &VerifyBody) -> Result<VerifyReport> {
         let patience = body.timeout()?;
         let dht = self.dht(Some(patience)).await?;
@@ -402,7 +403,7 @@ impl Local {
         Ok(verify::read_back(&dht, self.key(), items, patience, verified).await)
     }
 
-    /// What it keeps renewed: nothing while it is starting.
+    /// Lists the items that the node renews; none while it is starting.
     pub(crate) async fn items(&self) -> Result<ItemsReport> {
         let items = match self.dht_now() {
             Some(dht) => dht.own_items().await?,

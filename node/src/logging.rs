@@ -1,4 +1,4 @@
-//! Logs: one line each on stderr, never on stdout.
+//! Logging: one line per event on stderr, never on stdout.
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -8,14 +8,14 @@ use crate::color;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Reads "info" or "warn,skydht=debug". A word alone is a level.
+/// Parses a filter such as "info" or "warn,skydht=debug". A single word is a level.
 pub(crate) fn parse(filter: &str) -> Result<Targets, String> {
     let wrong = |why: &dyn std::fmt::Display| {
         format!("{filter:?} is no log filter: {why}; write \"info\" or \"warn,skydht=debug\"")
     };
     let parts = filter.split(',').map(str::trim);
     for level in parts.map(|part| part.rsplit_once('=').map_or(part, |(_, level)| level)) {
-        // The parser takes any other word for a target, with all that it logs.
+        // The parser treats any unknown word as a target with all levels.
         if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
             return Err(wrong(&format_args!(
                 "{level:?} is no level (there are {})",
@@ -26,11 +26,11 @@ pub(crate) fn parse(filter: &str) -> Result<Targets, String> {
     filter.parse().map_err(|error| wrong(&error))
 }
 
-/// Starts logging. A second start keeps the first.
+/// Starts logging. Later calls have no effect.
 pub(crate) fn start(filter: &str) -> Result<(), String> {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        // A terminal that has closed takes no complaint either, and `eprintln!` would panic.
+        // On a closed stderr, the report of the error would fail, too, and `eprintln!` would panic.
         .log_internal_errors(false)
         .with_ansi(color::is_on(&std::io::stderr()));
     let _ = tracing_subscriber::registry()

@@ -9,8 +9,6 @@ mod color;
 mod commands;
 mod condition;
 mod config;
-mod course;
-mod derived;
 mod descriptors;
 mod dmsg;
 mod doctor;
@@ -35,7 +33,9 @@ mod path_text;
 mod printable;
 mod private_file;
 mod progress;
+mod read_trace;
 mod recent;
+mod record_index;
 mod registering;
 mod report;
 mod resume;
@@ -133,7 +133,7 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
     }
 }
 
-/// As `skywire cli visor dht` would.
+/// Runs a command in the spelling of `skywire cli visor dht`.
 fn dispatch_dht(common: &Common, words: Dht) -> failure::Result<Exit> {
     match words {
         Dht::Status(args) => wait_for(commands::status::run(common, args)),
@@ -147,7 +147,7 @@ fn dispatch_dht(common: &Common, words: Dht) -> failure::Result<Exit> {
     }
 }
 
-/// Runs a command that needs sockets and timers.
+/// Runs a command on a tokio runtime.
 fn wait_for(command: impl Future<Output = failure::Result<Exit>>) -> failure::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -156,12 +156,12 @@ fn wait_for(command: impl Future<Output = failure::Result<Exit>>) -> failure::Re
             Failure::new(Code::Local, format_args!("cannot start threads: {error}"))
         })?;
     let result = runtime.block_on(command);
-    // A name that is still being looked up would keep the process alive for nothing.
+    // A host name that is still being resolved must not keep the process alive.
     runtime.shutdown_background();
     result
 }
 
-/// Help and versions go to stdout, wrong command lines are a failure like any other.
+/// Prints help and versions to stdout; wrong command lines are reported as failures.
 fn refuse(error: &clap::Error) -> Exit {
     if matches!(
         error.kind(),
@@ -172,7 +172,7 @@ fn refuse(error: &clap::Error) -> Exit {
             Err(_) => Exit::Local,
         };
     }
-    // The command line could not be read, so that this flag must be looked for by hand.
+    // The parser failed, so that this flag is searched for directly.
     if std::env::args_os().skip(1).any(|word| word == "--json") {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
@@ -184,19 +184,19 @@ fn refuse(error: &clap::Error) -> Exit {
     }
     let text = error.to_string();
     let text = match negative(error) {
-        // clap would have it given as a word of its own.
+        // clap would suggest passing the number after `--`, which no command accepts.
         Some(number) => format!("error: unexpected {number}: nothing here takes a negative number"),
         None => text.trim_end().to_owned(),
     };
     match text.strip_prefix("error: ") {
         Some(message) => output::error(message),
-        // What a command without its subcommand explains.
+        // The help of a command that lacks its subcommand.
         None => output::talk(text),
     }
     Exit::Usage
 }
 
-/// The negative number that clap takes for an unknown option.
+/// Returns the negative number that clap took for an unknown option.
 fn negative(error: &clap::Error) -> Option<&str> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
         return None;
@@ -207,7 +207,7 @@ fn negative(error: &clap::Error) -> Option<&str> {
 
 fn report(failure: &Failure, json: bool) -> Exit {
     if json {
-        // When stdout is gone, only the exit status is left to tell.
+        // If stdout is closed, only the exit status remains.
         let _ = output::json(failure);
     } else {
         output::error(failure);
@@ -215,7 +215,7 @@ fn report(failure: &Failure, json: bool) -> Exit {
     failure.code.exit()
 }
 
-/// 32 bytes of the system's randomness.
+/// Returns 32 bytes of the system's randomness.
 fn random_bytes() -> failure::Result<[u8; 32]> {
     skydht_tokio::entropy().map_err(|error| {
         Failure::new(

@@ -1,4 +1,4 @@
-//! Doing many things at once, and summing up how long they took.
+//! Runs many operations concurrently, and summarises their durations.
 
 use std::cmp::Ordering;
 use std::future::Future;
@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 
 use crate::report::ms;
 
-/// Calls `make` with 0 to `count` − 1, `concurrency` at a time, and returns the results in
-/// that order.
+/// Calls `make` with 0 to `count` − 1, runs at most `concurrency` of the futures at a time, and
+/// returns the results in that order.
 pub(crate) async fn each<T, F, O>(count: usize, concurrency: usize, make: F) -> Vec<T>
 where
     T: Send + 'static,
@@ -42,7 +42,7 @@ where
     all.into_iter().map(|(_, result)| result).collect()
 }
 
-/// How long things took, in milliseconds.
+/// Summary of durations, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) min: f64,
@@ -55,7 +55,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// Sums up; zeroes for nothing.
+    /// Summarises durations; all zero if there are none.
     pub(crate) fn of(mut durations: Vec<Duration>) -> Self {
         durations.sort_unstable();
         let (Some(min), Some(max)) = (durations.first(), durations.last()) else {
@@ -75,7 +75,7 @@ impl Latency {
     }
 }
 
-/// The value that `percent` of a sorted list do not exceed (nearest rank).
+/// Returns a percentile of a sorted list by nearest rank.
 pub(crate) fn rank<T>(sorted: &[T], percent: usize) -> Option<&T> {
     nearest_rank(sorted, percent * 10)
 }
@@ -85,7 +85,8 @@ fn nearest_rank<T>(sorted: &[T], mille: usize) -> Option<&T> {
     sorted.get(rank.saturating_sub(1))
 }
 
-/// The median of each number in samples of the same shape; all else is the first one's.
+/// Returns the median of each number in samples of the same structure; other values are those of
+/// the first sample.
 pub(crate) fn median<T: Serialize + DeserializeOwned>(samples: &[T]) -> serde_json::Result<T> {
     let samples: Vec<Value> = samples
         .iter()
@@ -117,20 +118,20 @@ fn median_of(samples: &[&Value]) -> Value {
     }
 }
 
-/// Resident memory of this process, in bytes.
+/// Returns the resident memory of this process, in bytes.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
 }
 
-/// Begins anew to look for the most memory that this process ever had.
+/// Resets the peak of resident memory.
 pub(crate) fn forget_peak() {
-    // Linux: "5" resets VmHWM (proc_pid_clear_refs(5)). Where it cannot, the older peak counts.
+    // Linux: "5" resets VmHWM (proc_pid_clear_refs(5)). Elsewhere the peak is not reset.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The most resident memory of this process since then, in bytes.
+/// Returns the peak of resident memory, in bytes.
 pub(crate) fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -140,7 +141,7 @@ pub(crate) fn peak_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// The machine, in a line.
+/// Describes the machine in one line.
 pub(crate) fn machine() -> String {
     let name = rustix::system::uname();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -190,7 +191,7 @@ mod tests {
             (Some(latency), "text".to_owned())
         };
         let samples = [sample(3.0, 1.0), sample(1.0, 2.0), sample(2.0, 9.0)];
-        // A pair is a list, and of lists the first stands.
+        // Lists, such as a pair, are taken from the first sample.
         assert_eq!(median(&samples).unwrap(), samples[0]);
         let latencies = samples.map(|(latency, _)| latency.unwrap());
         let found = median(&latencies).unwrap();
@@ -215,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_machine_is_known() {
-        // Other tests may take memory between the two.
+        // Other tests may allocate between the two readings.
         let resident = resident_bytes();
         assert!(resident.unwrap() > 100_000);
         assert!(peak_bytes() >= resident);

@@ -1,15 +1,14 @@
-//! Host names, looked up anew each time: what is not known now may be known soon, and moves.
+//! Resolves host names, without a cache: an unknown name may soon be known, and addresses change.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A name server is waited for so long.
+/// Longest wait for a name server.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The addresses of a host, in the resolver's order and each once.
+/// Returns the addresses of a host, in the resolver's order and without duplicates.
 ///
-/// # Errors
-/// Why there are none, with the name.
+/// # Errors Why there are none, with the name.
 pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("cannot resolve {host}: {why}");
     let asked = tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((host, port)));
@@ -29,7 +28,7 @@ pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, St
     Ok(addrs)
 }
 
-/// Without the words that the standard library puts before it.
+/// Removes the prefix that the standard library adds.
 fn cause(text: &str) -> &str {
     let before = "failed to lookup address information: ";
     text.strip_prefix(before).unwrap_or(text)
@@ -40,7 +39,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn addresses_need_nobody_and_a_failure_names_the_host() {
+    async fn addresses_need_no_resolver_and_a_failure_names_the_host() {
         for host in ["127.0.0.1", "::1"] {
             let addrs = resolve(host, 7).await.unwrap();
             assert_eq!(addrs, [SocketAddr::new(host.parse().unwrap(), 7)]);

@@ -1,5 +1,5 @@
-//! How the core's operations end badly, in the user's terms: the cause, whose doing it is, and
-//! what to do next. The same error means different things after different requests.
+//! Converts the core's errors to failures in the user's terms: cause, fault and advice. The same
+//! error has different meanings for different requests.
 
 use skydht_core::item::{ItemError, Seq};
 use skydht_core::node::{
@@ -15,7 +15,7 @@ use crate::api::schema::{GetBody, PutRequest};
 use crate::failure::{Code, Failure, Fault};
 use crate::report::{LookupReport, PutReport};
 
-/// How long an address is tried for the cause why it was not reached.
+/// Longest attempt to connect to an address in order to find out why a peer was not reached.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl From<OperationError> for Box<Failure> {
@@ -42,7 +42,7 @@ impl From<OperationError> for Box<Failure> {
     }
 }
 
-/// A reconciliation that did not begin.
+/// Converts an error of starting a reconciliation.
 pub(crate) fn sync_failed(error: SyncError) -> Box<Failure> {
     match error {
         SyncError::Operation(error) => error.into(),
@@ -54,7 +54,7 @@ pub(crate) fn sync_failed(error: SyncError) -> Box<Failure> {
     }
 }
 
-/// The item's words on a command line, after `self`.
+/// Returns the option that names the item on the command line.
 fn salt_word(salt: &str) -> String {
     if salt.is_empty() {
         String::new()
@@ -63,11 +63,12 @@ fn salt_word(salt: &str) -> String {
     }
 }
 
-/// A put that ended badly. `renewed` says whether the node keeps the item all the same.
+/// Converts an error of a put. `renewed`: whether the node stores and renews the item in spite of
+/// it.
 pub(crate) fn put_failed(error: &PutError, request: &PutRequest, renewed: bool) -> Box<Failure> {
     let failure = |code| Failure::new(code, error);
     let get = format!("skydht get self{}", salt_word(&request.salt));
-    // What happens to an item that did not arrive everywhere.
+    // What happens to an item that was not published, or not at enough peers.
     let stays = if renewed {
         "this node keeps the item and publishes it again"
     } else {
@@ -170,7 +171,7 @@ fn conflict(held: Option<Seq>, request: &PutRequest, get: &str) -> Box<Failure> 
     ))
 }
 
-/// A put that reached no peer, of an item that the node keeps and will publish.
+/// Returns the failure of a put without any peer, of an item that the node stores and will publish.
 pub(crate) fn kept(seq: Seq) -> Box<Failure> {
     Failure::new(
         Code::Kept,
@@ -179,7 +180,7 @@ pub(crate) fn kept(seq: Seq) -> Box<Failure> {
     .hint("nothing is left to do but to keep it running: `skydht ls` shows the item, `skydht status` why there are no peers")
 }
 
-/// A get that ended badly.
+/// Converts an error of a get.
 pub(crate) fn get_failed(error: &GetError, body: &GetBody) -> Box<Failure> {
     let failure = |code| Failure::new(code, error);
     let is_local = body.policy.as_deref() == Some("local");
@@ -247,7 +248,8 @@ impl From<PingError> for Box<Failure> {
     }
 }
 
-/// A peer that was reached at none of these addresses: each is tried once more, for its cause.
+/// Converts the error of a ping whose addresses all failed; connects to each once more to find the
+/// cause.
 pub(crate) async fn unreached(error: PingError, addrs: &[SocketAddr]) -> Box<Failure> {
     let mut causes = Vec::new();
     for addr in addrs {

@@ -1,4 +1,4 @@
-//! Data on stdout, talk on stderr, numbers for people.
+//! Output: data to stdout, messages to stderr, and formats for numbers.
 
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write as _};
@@ -10,7 +10,7 @@ use crate::color::{self, Painted, Tone};
 use crate::failure::{Code, Failure, Result};
 use crate::printable::{json_escaped, printable};
 
-/// Text for a stream: on a terminal it cannot steer it, wherever it comes from.
+/// Escapes control characters if the stream is a terminal, because text may come from peers.
 fn shown_on(stream: &impl IsTerminal, text: String) -> String {
     match stream.is_terminal() {
         true => printable(text.as_bytes()),
@@ -24,7 +24,7 @@ pub(crate) fn json(document: &impl Serialize) -> Result<()> {
         .map_err(|error| Failure::new(Code::Local, format_args!("cannot write JSON: {error}")))?;
     text.push(b'\n');
     if io::stdout().is_terminal() {
-        // Such characters stand within strings alone, where JSON takes them escaped.
+        // Such characters occur only within strings, where JSON allows escapes.
         return data(json_escaped(&String::from_utf8_lossy(&text)).as_bytes());
     }
     data(&text)
@@ -35,11 +35,11 @@ pub(crate) fn data(bytes: &[u8]) -> Result<()> {
     data_wanted(bytes).map(drop)
 }
 
-/// Writes bytes to stdout; whether its reader may want more.
+/// Writes bytes to stdout; returns `false` if its reader has closed it.
 pub(crate) fn data_wanted(bytes: &[u8]) -> Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        // The reader (`| head`) has seen enough.
+        // A reader such as `head` has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::new(
             Code::Local,
@@ -49,13 +49,13 @@ pub(crate) fn data_wanted(bytes: &[u8]) -> Result<bool> {
     }
 }
 
-/// Shows a picture in place of the one before, on a terminal; else adds it. Whether its reader may
-/// want more.
+/// Replaces the text on a terminal by `text`; elsewhere appends it. Returns `false` if stdout's
+/// reader has closed it.
 pub(crate) fn redraw(text: &str) -> Result<bool> {
     if !io::stdout().is_terminal() {
         return data_wanted(format!("{text}\n").as_bytes());
     }
-    // Line by line, so that nothing flickers; then what is left of the one before.
+    // Lines are overwritten one by one, which does not flicker; then the rest is cleared.
     let mut picture = String::from("\x1b[H");
     for line in text.lines() {
         picture.push_str(&printable(line.as_bytes()));
@@ -65,7 +65,7 @@ pub(crate) fn redraw(text: &str) -> Result<bool> {
     data_wanted(picture.as_bytes())
 }
 
-/// Writes bytes to stdout as they are; on a terminal, as it may show them.
+/// Writes bytes to stdout; control characters are escaped on a terminal.
 pub(crate) fn value(bytes: &[u8]) -> Result<()> {
     match io::stdout().is_terminal() {
         true => data(printable(bytes).as_bytes()),
@@ -78,24 +78,24 @@ pub(crate) fn line(text: impl Display) -> Result<()> {
     data(shown_on(&io::stdout(), format!("{text}\n")).as_bytes())
 }
 
-/// Writes a line to stdout that begins with a painted word.
+/// Writes a line to stdout that begins with a coloured word.
 pub(crate) fn painted_line(word: &Painted<String>, rest: &str) -> Result<()> {
     let rest = shown_on(&io::stdout(), format!("{rest}\n"));
     data(format!("{word}{rest}").as_bytes())
 }
 
-/// Writes a line to stderr. A failure is ignored: there is no other place to report it.
+/// Writes a line to stderr. Errors are ignored, as they cannot be reported.
 pub(crate) fn talk(text: impl Display) {
     let text = shown_on(&io::stderr(), text.to_string());
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Writes a line that says what failed to stderr.
+/// Writes an error message to stderr.
 pub(crate) fn error(what: impl Display) {
     talk_marked("error:", Tone::Bad, what);
 }
 
-/// Writes a line that says what is odd to stderr.
+/// Writes a warning to stderr.
 pub(crate) fn warn(what: impl Display) {
     talk_marked("warning:", Tone::Warning, what);
 }
@@ -107,7 +107,7 @@ fn talk_marked(mark: &str, tone: Tone, what: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{} {what}", Painted { text, tone, on });
 }
 
-/// A table with aligned columns, the last one ragged.
+/// Formats a table with aligned columns; the last one is not padded.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         rows.iter()
@@ -133,7 +133,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
-/// 1,900
+/// Formats a number with separators: "1,900".
 pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
@@ -146,13 +146,13 @@ pub(crate) fn count(n: u64) -> String {
     text
 }
 
-/// "1 operation", "1,900 operations".
+/// Formats a number with a noun: "1 operation", "1,900 operations".
 pub(crate) fn counted(n: u64, what: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
     format!("{} {what}{s}", count(n))
 }
 
-/// A duration in the two units that matter: "3m12s", "41 ms".
+/// Displays a duration in at most two units: "3m12s", "41 ms".
 pub(crate) struct Human(pub(crate) Duration);
 
 impl Display for Human {

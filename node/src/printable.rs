@@ -1,7 +1,8 @@
-//! Bytes of others, as a terminal may show them: nothing in them moves its cursor, changes its title
-//! or the order of what stands around.
+//! Escapes untrusted bytes for a terminal, so that they cannot move its cursor, change its title,
+//! or reorder the text around them.
 
-/// Text as it is, line ends and tabs, too; what is no text, or steers a terminal, escaped.
+/// Returns text with line ends and tabs; control characters, and bytes that are not UTF-8, are
+/// escaped.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -20,7 +21,8 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
     shown
 }
 
-/// JSON in which what steers a terminal is escaped. Below U+0020 it is anyway.
+/// Escapes characters that control a terminal within JSON. Serializers escape those below U+0020
+/// anyway.
 pub(crate) fn json_escaped(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
@@ -33,8 +35,8 @@ pub(crate) fn json_escaped(json: &str) -> String {
     shown
 }
 
-/// A name on a line of its own, such as a salt: what is no text, or does not print, escaped, and the
-/// backslash, too, so that two names are never shown alike.
+/// Escapes a name, such as a salt, for a single line. The backslash is escaped, too, so that
+/// different names are always displayed differently.
 pub(crate) fn printable_name(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(bytes.len());
     for part in bytes.split_inclusive(|byte| b"\\\n\t".contains(byte)) {
@@ -46,7 +48,7 @@ pub(crate) fn printable_name(bytes: &[u8]) -> String {
     shown
 }
 
-/// Control characters beyond ASCII, and those that change the direction of writing.
+/// Returns whether `c` is a control character beyond ASCII, or changes the direction of writing.
 fn steers(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -76,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stay_on_their_line_and_are_told_apart() {
+    fn names_stay_on_their_line_and_are_distinct() {
         for (name, shown) in [
             ("caf\u{e9}", "caf\u{e9}"),
             ("a\nb\tc", "a\\nb\\tc"),

@@ -1,7 +1,7 @@
-//! Files that only their owner may read: keys, the API token, the peers that are remembered.
+//! Files that only their owner may read: keys, the API token, the remembered peers.
 //!
-//! Nothing is ever half written: contents go to a new file beside, are synced, and get their
-//! name in one step, of which the directory is told, too.
+//! Files are never written in part. The content goes to a new file in the same directory, is
+//! synced, and then gets its name atomically; the directory is synced, too.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -17,10 +17,10 @@ use crate::failure::{Code, Failure, Result};
 
 /// Mode of a private file.
 const MODE: u32 = 0o600;
-/// Mode of a file for all users, before the process's mask.
+/// Mode of a file that others may read, before the process's mask.
 const PUBLIC_MODE: u32 = 0o666;
 
-/// Fails when `path` exists; `contents` never has a moment with looser permissions.
+/// Creates a private file; fails if `path` exists. `contents` is never readable by others.
 pub(crate) fn create(path: &Path, contents: &[u8]) -> Result<()> {
     let exists = || {
         Failure::new(
@@ -38,25 +38,25 @@ pub(crate) fn create(path: &Path, contents: &[u8]) -> Result<()> {
     })
 }
 
-/// Replaces `path` as one step: a reader, or the next start after a crash, sees the old or
-/// the new contents whole.
+/// Replaces `path` atomically: readers, and the next start after a crash, see either the old or the
+/// new contents.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<()> {
     replace_with(path, MODE, contents)
 }
 
-/// As [`replace`], for a file that others may read.
+/// Does as [`replace`], for a file that others may read.
 pub(crate) fn replace_public(path: &Path, contents: &[u8]) -> Result<()> {
     replace_with(path, PUBLIC_MODE, contents)
 }
 
 fn replace_with(path: &Path, mode: u32, contents: &[u8]) -> Result<()> {
-    // What a link names is replaced, not the link.
+    // If `path` is a symbolic link, the file that it refers to is replaced.
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     write_beside(&real, mode, contents, |aside, path| fs::rename(aside, path))
         .map_err(|error| failed("write", path, &error))
 }
 
-/// Writes a new file beside `path`, and lets `name` give it that name.
+/// Writes a new file beside `path`, and calls `name` to move it there.
 fn write_beside(
     path: &Path,
     mode: u32,
@@ -75,25 +75,26 @@ fn write_beside(
         name(&aside, path)
     })();
     if written.is_err() {
-        // Nothing more can be done about a leftover.
+        // An error here has no further remedy.
         let _ = fs::remove_file(&aside);
         return written;
     }
     sync_directory_of(path)
 }
 
-/// Gives a file a name that must be free.
+/// Moves a file to a name that must not exist.
 fn name_new(aside: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(aside, path) {
         Ok(()) => fs::remove_file(aside),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // There are file systems without links; between look and step lies a moment.
+        // Some file systems have no hard links; there, another process may create the file between
+        // check and rename.
         Err(_) if path.symlink_metadata().is_err() => fs::rename(aside, path),
         Err(_) => Err(io::ErrorKind::AlreadyExists.into()),
     }
 }
 
-/// A name outlives a crash only when its directory is on disk.
+/// After a crash, a new name exists only if its directory was synced.
 fn sync_directory_of(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     match File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()) {
@@ -117,7 +118,7 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     read_of(effective_user(), path, most)
 }
 
-/// As [`read`], of a file that belongs to `user`: see [`service_user`].
+/// Does as [`read`], for a file that belongs to `user`: see [`service_user`].
 pub(crate) fn read_of(user: u32, path: &Path, most: u64) -> Result<Vec<u8>> {
     let file = open_regular(path)?;
     let metadata = file
@@ -143,12 +144,12 @@ pub(crate) fn read_public(path: &Path, most: u64) -> Result<Vec<u8>> {
     read_at_most(&open_regular(path)?, path, most)
 }
 
-/// Opens a file that the user named; a pipe will do.
+/// Opens an input file that the user named, which may be a pipe.
 pub(crate) fn open_data(path: &Path) -> Result<File> {
     let file = File::open(path).map_err(|error| {
         let mut failure = failed("read", path, &error);
         if error.kind() == io::ErrorKind::NotFound {
-            // As a directory is: the name is wrong, not this machine.
+            // As for a directory, the name is wrong, rather than this machine.
             (failure.code, failure.exit) = (Code::Usage, Code::Usage.exit() as u8);
             failure.fault = Code::Usage.fault();
         }
@@ -162,25 +163,25 @@ pub(crate) fn open_data(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Opens a file for reading. Pipes and devices, whose opening or reading may never end, are
-/// refused, as directories are.
+/// Opens a regular file for reading. Directories are rejected, and so are pipes and devices, which
+/// may block for ever.
 pub(crate) fn open_regular(path: &Path) -> Result<File> {
     open_as(path, OpenOptions::new().read(true), "read")
 }
 
-/// Opens a file that is only locked, and makes it if it is not there.
+/// Opens a file that is only locked; creates it if it is absent.
 pub(crate) fn open_lock(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(MODE);
-    // On a full or read-only disk, reading will do.
+    // A file on a full or read-only disk can be locked if it is open for reading.
     open_as(path, &mut options, "create").or_else(|failure| match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => open_regular(path).map_err(|_| failure),
         _ => Err(failure),
     })
 }
 
-/// Opens a file that is made or replaced by what is written: no pipe or device, where no reader may
-/// be at the other end.
+/// Opens a regular file for writing; creates or truncates it. Pipes and devices are rejected,
+/// because they may have no reader.
 pub(crate) fn open_output(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -188,7 +189,7 @@ pub(crate) fn open_output(path: &Path) -> Result<File> {
 }
 
 fn open_as(path: &Path, options: &mut OpenOptions, verb: &str) -> Result<File> {
-    // Without waiting: opening a pipe waits for its other end.
+    // Opening a pipe would otherwise block until its other end is opened.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let opened = options.custom_flags(flags).open(path);
     let file = opened.map_err(|error| match fs::metadata(path) {
@@ -203,7 +204,7 @@ fn open_as(path: &Path, options: &mut OpenOptions, verb: &str) -> Result<File> {
     }
 }
 
-/// Removes the files that processes which are dead were writing in a directory.
+/// Removes temporary files left in a directory by processes that have ended.
 pub(crate) fn remove_abandoned(dir: &Path) {
     let is_abandoned = |path: &Path| {
         let name = path.file_name()?.to_str()?.strip_suffix(".new")?;
@@ -215,7 +216,7 @@ pub(crate) fn remove_abandoned(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         if is_file && is_abandoned(&entry.path()).is_some() {
-            // What cannot be removed does no harm.
+            // A file that cannot be removed is harmless.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -251,14 +252,14 @@ fn no_file(path: &Path, metadata: &fs::Metadata) -> Box<Failure> {
     .hint("name the file itself")
 }
 
-/// Makes a directory, and what is above it, that only its owner may enter. One that is there
-/// must belong to this user, and no other user may put files into it.
+/// Creates a directory and its parents, private to this user. An existing one must belong to this
+/// user, and must not be writable by others.
 pub(crate) fn create_dir(path: &Path) -> Result<()> {
     make_dirs(path)?;
     check_dir(path)
 }
 
-/// Makes a directory, and what is above it; one that is there may be another user's.
+/// Creates a directory and its parents; an existing one may belong to another user.
 pub(crate) fn make_dirs(path: &Path) -> Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -267,9 +268,9 @@ pub(crate) fn make_dirs(path: &Path) -> Result<()> {
         .map_err(|error| failed("create the directory", path, &error))
 }
 
-/// Whose the files in a state directory are by which a command reaches the node that runs there:
-/// this user's. Root reaches services, too, which run under users of their own: for root they are
-/// the directory's owner's, and nothing else there is read, such as what a link of that user names.
+/// Returns the user who must own the files by which a command reaches the node in a state
+/// directory: this user. Root also reaches services, which run as other users; for root it is the
+/// owner of the directory, so that a link of that user cannot make root read other files.
 pub(crate) fn service_user(dir: &Path) -> u32 {
     let own = effective_user();
     match fs::metadata(dir) {
@@ -278,12 +279,12 @@ pub(crate) fn service_user(dir: &Path) -> u32 {
     }
 }
 
-/// Whether a directory that is there may be used.
+/// Checks an existing directory.
 fn check_dir(path: &Path) -> Result<()> {
     check_dir_of(effective_user(), path)
 }
 
-/// Whether a directory that is there may be used, as `user`'s.
+/// Checks an existing directory that must belong to `user`.
 pub(crate) fn check_dir_of(user: u32, path: &Path) -> Result<()> {
     let metadata = fs::metadata(path).map_err(|error| failed("read", path, &error))?;
     if !metadata.is_dir() {
@@ -307,7 +308,7 @@ pub(crate) fn check_dir_of(user: u32, path: &Path) -> Result<()> {
     )))
 }
 
-/// Keys and tokens that another user has made are known to that user.
+/// Checks the owner: another user who created a key or a token knows it.
 fn check_owner(path: &Path, metadata: &fs::Metadata, user: u32) -> Result<()> {
     let owner = metadata.uid();
     if owner == user {
@@ -330,12 +331,12 @@ fn effective_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// A path as a word for a shell.
+/// Quotes a path for a shell.
 pub(crate) fn quoted(path: &Path) -> String {
     skydht_sim::figures::quote(&path.display().to_string())
 }
 
-/// A failed file operation, with what to do about it.
+/// Converts an I/O error to a failure with advice.
 pub(crate) fn failed(verb: &str, path: &Path, error: &io::Error) -> Box<Failure> {
     let failure = Failure::new(
         Code::Local,
@@ -353,7 +354,7 @@ pub(crate) fn failed(verb: &str, path: &Path, error: &io::Error) -> Box<Failure>
             "this user (id {}) may not: choose another place, or have its owner allow it",
             effective_user()
         )),
-        // `mkdir` says so of a file with the directory's name.
+        // `mkdir` fails with this error if a file has the directory's name.
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             let in_the_way = path.ancestors().find(|above| above.is_file());
             failure.hint(format_args!(
@@ -376,7 +377,7 @@ pub(crate) fn failed(verb: &str, path: &Path, error: &io::Error) -> Box<Failure>
     }
 }
 
-/// Whether there is no room for what should be written.
+/// Returns whether an error means that there is no space left.
 pub(crate) fn is_full(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
@@ -384,7 +385,7 @@ pub(crate) fn is_full(kind: io::ErrorKind) -> bool {
     )
 }
 
-/// Opens a new file for writing; its mode is 0600 from the first moment.
+/// Creates a new file for writing, with mode 0600 from the start.
 pub(crate) fn open_new(path: &Path) -> io::Result<File> {
     open_with(path, MODE)
 }
@@ -407,7 +408,7 @@ fn aside(path: &Path) -> PathBuf {
 pub(crate) mod tests {
     use super::*;
 
-    /// A directory of this test's own, removed with everything in it at the end.
+    /// A directory for one test, removed when this is dropped.
     pub(crate) struct TempDir(pub(crate) PathBuf);
 
     impl TempDir {
@@ -467,7 +468,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_belongs_to_somebody_else_is_not_used() {
+    fn what_belongs_to_another_user_is_not_used() {
         let dir = TempDir::new("owner");
         let path = dir.0.join("key");
         create(&path, b"x").unwrap();
@@ -476,7 +477,7 @@ pub(crate) mod tests {
         assert!(check_owner(&path, &metadata, me).is_ok());
         let failure = check_owner(&path, &metadata, me + 1).unwrap_err();
         assert!(failure.message.contains("another user"), "{failure}");
-        // The real thing, where this user may give files away.
+        // If this user may change the owner of files, the check is tested with a real file.
         if std::os::unix::fs::chown(&path, Some(me + 1), None).is_ok() {
             assert!(read(&path, 10).is_err());
         }
@@ -534,7 +535,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn no_file_that_is_opened_by_its_name_makes_anybody_wait() {
+    fn no_file_that_is_opened_by_its_name_blocks() {
         use rustix::fs::{CWD, FileType, mknodat};
 
         let dir = TempDir::new("pipe");
@@ -552,7 +553,7 @@ pub(crate) mod tests {
                 assert!(failure.message.contains("where a file is"), "{failure}");
             }
         }
-        // Data may come out of one.
+        // A pipe is accepted as input.
         let writer = std::thread::spawn({
             let pipe = pipe.clone();
             move || fs::write(pipe, "data")

@@ -1,4 +1,4 @@
-//! Progress, always on stderr.
+//! Progress output, always on stderr.
 
 use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,10 @@ use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
 
-/// Where there is no bar, a line this often says how far it is.
+/// Interval of progress lines where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(15);
 
-/// A bar on a terminal, plain lines elsewhere.
+/// Shows progress as a bar on a terminal, and as lines elsewhere.
 #[derive(Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -24,7 +24,7 @@ impl Progress {
         Self::with("{msg:<28} {bar:40} {pos}/{len}")
     }
 
-    /// One that says how long it will take.
+    /// Creates a bar that estimates the remaining time.
     pub(crate) fn timed() -> Self {
         Self::with("{msg:<28} {bar:40} {percent:>3} %, {eta} left")
     }
@@ -61,7 +61,7 @@ impl Progress {
         }
     }
 
-    /// How far it is and how long it will take, unless that was said just now.
+    /// Prints a line of progress, unless one was printed recently.
     fn say(&self) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.elapsed() < LINE_EVERY {
@@ -88,7 +88,7 @@ impl Progress {
         }
     }
 
-    /// What happens now, where there is no bar to say it.
+    /// Prints a message where there is no bar that shows it.
     pub(crate) fn note(&self, text: &str) {
         if !self.terminal {
             output::talk(text);

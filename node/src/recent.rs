@@ -1,4 +1,4 @@
-//! The reads and puts of this node's users that ended last, to look at.
+//! The latest operations of this node's users, for the status page.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,27 +7,27 @@ use std::time::{Duration, Instant};
 use crate::failure::Result;
 use crate::report::{GetReport, HopReport, LookupReport, PutReport};
 
-/// How many are remembered.
+/// Maximum number of operations.
 const MOST: usize = 20;
 
-/// One of them.
+/// A finished operation.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Ended {
-    /// Since it ended.
+    /// Time since it finished.
     pub(crate) ago: Duration,
     /// "put" or "get".
     pub(crate) kind: &'static str,
-    /// Whose item, and under which salt.
+    /// Owner and salt of the item.
     pub(crate) item: String,
-    /// What came of it, in a line.
+    /// Result in one line.
     pub(crate) outcome: String,
-    /// What it cost; none where it failed.
+    /// Cost of the lookup; `None` if the operation failed.
     pub(crate) lookup: Option<LookupReport>,
-    /// The steps of a read.
+    /// Steps of a read; empty for a put.
     pub(crate) hops: Vec<HopReport>,
 }
 
-/// The last ones, newest first. Clones are the same.
+/// The latest operations, newest first. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Recent(Arc<Mutex<VecDeque<(Instant, Ended)>>>);
 
@@ -42,7 +42,7 @@ impl Recent {
         all.truncate(MOST);
     }
 
-    /// A put ended.
+    /// Adds a put.
     pub(crate) fn put(&self, salt: &str, result: &Result<PutReport>) {
         let lookup = result.as_ref().ok().map(|report| report.lookup.clone());
         self.add(Ended {
@@ -55,7 +55,7 @@ impl Recent {
         });
     }
 
-    /// A read ended.
+    /// Adds a read.
     pub(crate) fn get(
         &self,
         owner: &str,
@@ -74,7 +74,7 @@ impl Recent {
         });
     }
 
-    /// All of them.
+    /// Returns all operations.
     pub(crate) fn all(&self) -> Vec<Ended> {
         let all = self.lock();
         let ended = all.iter().map(|(at, ended)| Ended {

@@ -18,10 +18,10 @@ use crate::http::Exchanger;
 use crate::mirror::Publishing;
 use crate::report::{RegistriesReport, RegistryReport};
 
-/// An answer must be there after this.
+/// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What a visor has, and where it says so. Clones are the same one.
+/// A visor's own records, and the services where they are registered. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Registering(Arc<Inner>);
 
@@ -33,7 +33,7 @@ struct Inner {
     begun: Instant,
 }
 
-/// What a visor has from now on; what is none stays as it is.
+/// New records of a visor; a member that is `None` changes nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     pub(crate) transports: Option<Vec<Transport>>,
@@ -42,7 +42,8 @@ pub(crate) struct Given {
 }
 
 impl Registering {
-    /// For a visor with this key, at these services.
+    /// Creates the records of a visor with the key `secret`, to be registered at the configured
+    /// services.
     pub(crate) fn new(secret: SecretKey, settings: &RegisterSettings) -> Self {
         let mut registrar = Registrar::new(secret);
         let urls = [
@@ -76,7 +77,7 @@ impl Registering {
         Mono(u64::try_from(self.0.begun.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// The visor has this from now on.
+    /// Replaces the given records; returns the new state.
     pub(crate) fn set(&self, own: PublicKey, given: Given) -> RegistriesReport {
         let now = self.now();
         let records = {
@@ -99,7 +100,7 @@ impl Registering {
         self.report()
     }
 
-    /// How it goes.
+    /// Reports the records, and the state at each service.
     pub(crate) fn report(&self) -> RegistriesReport {
         let registrar = self.registrar();
         let own = registrar.own();
@@ -122,7 +123,7 @@ impl Registering {
         }
     }
 
-    /// Publishes and registers, until it is dropped.
+    /// Publishes and registers the records, until it is dropped.
     pub(crate) async fn run(self, dht: Dht, exchanger: Exchanger) {
         tokio::join!(self.0.publishing.run(dht), self.register(exchanger));
     }

@@ -1,7 +1,7 @@
-//! What commands and HTTP answers say: the same structures, each with its `schema`.
+//! Reports of commands and HTTP responses: the same structures for both, each with its `schema`.
 //!
-//! Sequence numbers are texts, because many JSON readers round numbers above 2^53. Durations
-//! are milliseconds with three decimals.
+//! Sequence numbers are strings, because many JSON readers round numbers above 2^53. Durations are
+//! milliseconds with three decimals.
 
 mod dmsg;
 mod found;
@@ -49,25 +49,25 @@ pub(crate) use version::VersionReport;
 
 use crate::output::Human;
 
-/// What a search cost.
+/// Cost of a lookup.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct LookupReport {
     /// Peers that answered.
     pub(crate) answered: u16,
-    /// Peers that failed.
+    /// Peers that failed to answer.
     pub(crate) failed: u16,
     /// Requests sent.
     pub(crate) requests: u16,
-    /// Referrals between the node and the nearest peer that answered.
+    /// Referrals between the node and the closest peer that answered.
     pub(crate) hops: u16,
-    /// Whether the nearest live peers all answered.
+    /// Whether the closest live peers all answered.
     pub(crate) converged: bool,
-    /// How long it took.
+    /// Duration of the lookup.
     pub(crate) elapsed_ms: f64,
 }
 
 impl LookupReport {
-    /// From the core's figures.
+    /// Converts the core's statistics.
     pub(crate) fn new(stats: &LookupStats) -> Self {
         Self {
             answered: stats.answered,
@@ -80,52 +80,51 @@ impl LookupReport {
     }
 }
 
-/// How many peers refused, and why.
+/// Number of peers that refused, with their reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct RefusalCount {
-    /// Why, in one stable word.
+    /// The reason, as a stable identifier.
     pub(crate) reason: String,
-    /// Why, in a sentence.
+    /// The reason, as a sentence.
     pub(crate) text: String,
-    /// How many.
     pub(crate) peers: u16,
 }
 
-/// Where a put arrived.
+/// Report of a put.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct PutReport {
     pub(crate) schema: String,
-    /// Where it lies.
+    /// Target of the item.
     pub(crate) target: Target,
-    /// The sequence number that it got.
+    /// Sequence number of the item.
     #[serde(with = "seq_text")]
     pub(crate) seq: Seq,
-    /// Peers that hold it for sure: stored and refreshed.
+    /// Peers known to store it: `stored` and `refreshed`.
     pub(crate) acknowledged: u16,
-    /// Peers that were asked.
+    /// Peers that received the request.
     pub(crate) asked: u16,
-    /// Peers that took it anew.
+    /// Peers that stored this version.
     pub(crate) stored: u16,
-    /// Peers that had it and renewed its life.
+    /// Peers that had this version, and extended its life.
     pub(crate) refreshed: u16,
-    /// Peers that refused, by reason.
+    /// Peers that refused it, by reason.
     pub(crate) refused: Vec<RefusalCount>,
-    /// Peers that may or may not hold it.
+    /// Peers that may or may not store it.
     pub(crate) unknown: u16,
-    /// Whether the node itself keeps it, too.
+    /// Whether the node itself stores it.
     pub(crate) local: bool,
-    /// Whether the node renews it from now on.
+    /// Whether the node renews it.
     #[serde(default)]
     pub(crate) renewed: bool,
-    /// The cost.
+    /// Cost of the lookup.
     pub(crate) lookup: LookupReport,
 }
 
 impl PutReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.put/1";
 
-    /// From the core's outcome.
+    /// Converts the core's outcome.
     pub(crate) fn new(outcome: &PutOutcome) -> Self {
         let replicas = &outcome.replicas;
         let refused = replicas
@@ -175,49 +174,49 @@ impl Display for PutReport {
     }
 }
 
-/// What a get found.
+/// Report of a get.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct GetReport {
     pub(crate) schema: String,
-    /// Where it was found.
+    /// Target of the item.
     pub(crate) target: Target,
-    /// Who signed it.
+    /// Key that signed it.
     pub(crate) key: PublicKey,
-    /// Under which salt; bytes that are no text are escaped.
+    /// Salt of the item; bytes that are not UTF-8 are escaped.
     pub(crate) salt: String,
-    /// Its sequence number.
+    /// Sequence number of the item.
     #[serde(with = "seq_text")]
     pub(crate) seq: Seq,
-    /// The bytes in base64.
+    /// The value in base64.
     pub(crate) value: String,
-    /// The bytes as text, if they are text.
+    /// The value as text, if it is UTF-8.
     pub(crate) text: Option<String>,
     /// "owner" or "mirror".
     pub(crate) origin: Origin,
     /// "network", "store" or "cache".
     pub(crate) source: String,
-    /// Since its signer last vouched for it, as far as known.
+    /// Time since its signer last renewed it, if known.
     pub(crate) age_ms: Option<f64>,
-    /// Peers that hold this very item.
+    /// Peers that store exactly this item.
     pub(crate) agree: u16,
-    /// Peers that answered the question.
+    /// Peers that answered.
     pub(crate) asked: u16,
-    /// When the first valid value came.
+    /// Time until the first valid value.
     pub(crate) first_value_ms: f64,
     /// Whether the policy was met.
     pub(crate) complete: bool,
-    /// The cost.
+    /// Cost of the lookup.
     pub(crate) lookup: LookupReport,
-    /// Its steps, where they were asked for.
+    /// Steps of the lookup, if requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) trace: Vec<HopReport>,
 }
 
 impl GetReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.get/1";
 
-    /// From the core's outcome.
+    /// Converts the core's outcome.
     pub(crate) fn new(outcome: &GetOutcome, complete: bool) -> Self {
         let bytes = outcome.item.value.as_bytes();
         Self {
@@ -245,7 +244,7 @@ impl GetReport {
         }
     }
 
-    /// The bytes.
+    /// Returns the decoded value.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         BASE64.decode(self.value.as_bytes()).unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! Renews what an earlier run published: each item as storage has it, under a new sequence, unless
-//! the network has a newer one by then.
+//! Renews the items of an earlier run: each one as stored, with a new sequence number, unless the
+//! network has a newer version.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use skydht_driver::storage::StorageHealth;
 
 use crate::lapsed::Lapsed;
 
-/// Between two attempts at what could not be renewed yet.
+/// Pause between two attempts.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What became of an attempt.
+/// Result of an attempt.
 enum Resumed {
-    /// It is renewed from now on, or need not be, or cannot be.
+    /// The item is renewed from now on, or will not be renewed.
     Done,
-    /// No peer has answered, or storage is still being read.
+    /// No peer answered, or the storage is still being loaded; the attempt is repeated.
     Later,
 }
 
-/// Renews what `lapsed` names, as soon as peers answer for it.
+/// Renews the items in `lapsed` as soon as peers answer for them.
 pub(crate) async fn run(dht: Dht, key: PublicKey, lapsed: Lapsed) {
     let mut left = lapsed.salts();
     while !left.is_empty() {
@@ -36,7 +36,7 @@ pub(crate) async fn run(dht: Dht, key: PublicKey, lapsed: Lapsed) {
         left = later;
         if !left.is_empty() {
             tokio::time::sleep(RETRY).await;
-            // What was put meanwhile, or has expired, is none of its business any more.
+            // Items that were put or expired in the meantime are not renewed.
             let still = lapsed.salts();
             left.retain(|salt| still.contains(salt));
         }
@@ -55,7 +55,7 @@ async fn resume(dht: &Dht, key: &PublicKey, lapsed: &Lapsed, salt: &str) -> Resu
             let storage = dht.storage_stats().await.map(|stats| stats.health);
             return match storage {
                 Ok(StorageHealth::Loading | StorageHealth::Failing(_)) => Resumed::Later,
-                // It stays among what is not renewed.
+                // The item is not in storage: it stays among those reported as not renewed.
                 _ => Resumed::Done,
             };
         }

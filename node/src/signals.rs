@@ -1,6 +1,5 @@
-//! The signals that end a process: all of them in order, a second one immediately; and those that
-//! do not end it. A process that was started with [`WITH_STDIN`] takes the end of its stdin, too,
-//! for such a signal.
+//! Signals that stop the process: the first one cleanly, a second one immediately; and signals that
+//! are ignored. In a process started with [`WITH_STDIN`], the end of stdin counts as a signal.
 
 use std::fs;
 use std::io::Read as _;
@@ -13,16 +12,16 @@ use tokio::time::Instant;
 
 use crate::failure::{Code, Failure, Result};
 
-/// In the environment of a process that must not outlive the one that started it, however that ends:
-/// it stops when its stdin does.
+/// Environment variable of a process that must not outlive its parent: it stops when its stdin
+/// ends.
 pub(crate) const WITH_STDIN: &str = "_SKYDHT_STOP_WITH_STDIN";
 
-/// Signals of within this time are one: a service manager, `timeout` or an impatient key sends
-/// several, to the process and to its group.
-const ONE_WISH: Duration = Duration::from_secs(1);
+/// Signals within this time count as one: a service manager, `timeout` or a key that is held down
+/// sends several, to the process and to its group.
+const ONE_REQUEST: Duration = Duration::from_secs(1);
 
-/// From now on, a file that reaches the limit on its size (`ulimit -f`) is a failed write, as on a
-/// full disk, and not the end of the process.
+/// Ignores SIGXFSZ, so that a file that reaches the size limit (`ulimit -f`) is a failed write, as
+/// on a full disk, and does not end the process.
 pub(crate) fn survive_file_size_limit() -> Result<()> {
     let failed = |error| {
         Failure::new(
@@ -35,37 +34,37 @@ pub(crate) fn survive_file_size_limit() -> Result<()> {
         .build()
         .map_err(failed)?;
     let _context = runtime.enter();
-    // What is listened for once no longer ends the process, also when no stream is left.
+    // A registered handler stays in effect even if its stream is dropped.
     let limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     signal(limit).map(drop).map_err(failed)
 }
 
-/// SIGHUP, SIGINT, SIGQUIT and SIGTERM. Each is a wish for a clean stop: a terminal that closes, a
-/// key, a service manager. Nothing is loaded again: a restart is quick, and peers are remembered.
-/// SIGUSR1 and SIGUSR2 are ignored.
+/// SIGHUP, SIGINT, SIGQUIT and SIGTERM, each of which requests a clean stop: a terminal that
+/// closes, a key, a service manager. SIGHUP does not reload the configuration: a restart is quick,
+/// and peers are remembered. SIGUSR1 and SIGUSR2 are ignored.
 pub(crate) struct Signals {
     listened: Vec<(&'static str, Signal)>,
-    /// Where the end of stdin is one.
+    /// Completes at the end of stdin, with [`WITH_STDIN`].
     stdin: Option<oneshot::Receiver<()>>,
-    /// When the first one came.
+    /// Time of the first signal.
     first: Option<Instant>,
 }
 
 impl Signals {
-    /// From now on, these signals no longer end the process by themselves.
+    /// Installs handlers for these signals.
     pub(crate) fn new() -> Result<Self> {
         let mut kinds = vec![
             ("SIGINT", SignalKind::interrupt()),
             ("SIGQUIT", SignalKind::quit()),
             ("SIGTERM", SignalKind::terminate()),
         ];
-        // Under `nohup` the process outlives its terminal.
+        // `nohup` ignores SIGHUP, so that the process outlives its terminal.
         if !is_ignored(SignalKind::hangup()) {
             kinds.push(("SIGHUP", SignalKind::hangup()));
         }
         let mut signals = Self::of(kinds)?;
         signals.stdin = std::env::var_os(WITH_STDIN).map(|_| end_of_stdin());
-        // They would end the process, too.
+        // The default action of these signals would end the process.
         let ignored = [
             ("SIGUSR1", SignalKind::user_defined1()),
             ("SIGUSR2", SignalKind::user_defined2()),
@@ -88,7 +87,7 @@ impl Signals {
         })
     }
 
-    /// The name of the next one.
+    /// Returns the name of the next signal.
     pub(crate) async fn next(&mut self) -> &'static str {
         let name = std::future::poll_fn(|cx| {
             for (name, signal) in &mut self.listened {
@@ -109,21 +108,21 @@ impl Signals {
         name
     }
 
-    /// The next one that is another wish than the first.
+    /// Returns the next signal that does not belong to the first one.
     async fn again(&mut self) -> &'static str {
         loop {
             let before = self.first;
             let name = self.next().await;
-            if before.is_none_or(|first| first.elapsed() > ONE_WISH) {
+            if before.is_none_or(|first| first.elapsed() > ONE_REQUEST) {
                 return name;
             }
         }
     }
 
-    /// What `stop` gives, unless another signal comes first.
+    /// Returns the result of `stop`, unless another signal arrives first.
     ///
-    /// # Errors
-    /// A signal more than a second after the first, or any if none came yet.
+    /// # Errors A signal arrived more than a second after the first one, or any signal if there was
+    /// none yet.
     pub(crate) async fn unless_again<T>(&mut self, stop: impl Future<Output = T>) -> Result<T> {
         tokio::select! {
             stopped = stop => Ok(stopped),
@@ -135,7 +134,7 @@ impl Signals {
     }
 }
 
-/// Told once nothing more can come from stdin. What comes is not looked at.
+/// Returns a receiver that completes at the end of stdin, whose content is discarded.
 pub(crate) fn end_of_stdin() -> oneshot::Receiver<()> {
     let (ended, end) = oneshot::channel();
     std::thread::spawn(move || {
@@ -146,8 +145,7 @@ pub(crate) fn end_of_stdin() -> oneshot::Receiver<()> {
     end
 }
 
-/// Whether the parent process has told the system to ignore a signal. Where the system
-/// does not say it in this way, it has not.
+/// Returns whether the parent process made this process ignore a signal; `false` without `/proc`.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bit = kind.as_raw_value().saturating_sub(1);
@@ -165,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn signals_within_a_second_of_the_first_are_one() {
-        // Such as do no harm to this process.
+        // These signals do no harm to this process.
         let kinds = [SignalKind::window_change(), SignalKind::io()];
         let mut signals = Signals::of(vec![("first", kinds[0]), ("again", kinds[1])]).unwrap();
         let send = |kind: SignalKind| {
@@ -179,14 +177,14 @@ mod tests {
             send(kind);
             let stop = async {
                 seen.recv().await;
-                // By now the others were told, too.
+                // The other signals have been delivered by now.
                 tokio::task::yield_now().await;
                 tokio::task::yield_now().await;
             };
             signals.unless_again(stop).await.unwrap();
         }
         tokio::time::pause();
-        tokio::time::advance(ONE_WISH + Duration::from_millis(1)).await;
+        tokio::time::advance(ONE_REQUEST + Duration::from_millis(1)).await;
         tokio::time::resume();
         send(kinds[1]);
         let stop = std::future::pending::<()>();

@@ -1,4 +1,4 @@
-//! From settings to a running node.
+//! Starts a node from settings, over TCP.
 
 use std::net::SocketAddr;
 
@@ -12,20 +12,21 @@ use crate::config::{Advertising, PeerAddress};
 use crate::failure::{Code, Failure, Result};
 use crate::names;
 
-/// Where a node listens, and what it says of that.
+/// Address at which a node listens, and limits of its connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listening {
-    /// The address to bind.
+    /// Address to bind.
     pub(crate) addr: SocketAddr,
-    /// What peers are told.
+    /// Address that peers are asked to dial.
     pub(crate) advertising: Advertising,
-    /// Connections to them at once.
+    /// Maximum number of concurrent connections to peers.
     pub(crate) max_connections: usize,
-    /// Connections of theirs whose handshake is under way.
+    /// Maximum number of concurrent inbound handshakes.
     pub(crate) max_handshakes: usize,
 }
 
-/// Looks up the addresses of peers, all concurrently. Those without any are named and left out.
+/// Resolves the addresses of peers concurrently. Returns the resolved peers, and errors for the
+/// others.
 pub(crate) async fn resolve(peers: &[PeerAddress]) -> (Vec<BootstrapPeer>, Vec<String>) {
     let mut asking = tokio::task::JoinSet::new();
     for (index, peer) in peers.iter().enumerate() {
@@ -49,7 +50,7 @@ pub(crate) async fn resolve(peers: &[PeerAddress]) -> (Vec<BootstrapPeer>, Vec<S
     (found, warnings)
 }
 
-/// Starts a node. One that does not listen only dials.
+/// Starts a node. Without `listening`, it only dials.
 pub(crate) async fn start(
     config: Config,
     secret: SecretKey,
@@ -73,12 +74,12 @@ pub(crate) async fn start(
     start_node(node).await
 }
 
-/// Starts a node, and says what to do if that fails.
+/// Starts a node; a failure contains advice.
 pub(crate) async fn start_node(node: TcpNode) -> Result<Dht> {
     start_node_on(TokioRuntime, node).await
 }
 
-/// The same, with sockets of another runtime.
+/// Does as [`start_node`], with sockets of another runtime.
 pub(crate) async fn start_node_on(runtime: impl Runtime, node: TcpNode) -> Result<Dht> {
     let listen = node.tcp.listen;
     let starting = node.start_on(runtime, skydht_tokio::entropy);
@@ -89,7 +90,7 @@ pub(crate) async fn start_node_on(runtime: impl Runtime, node: TcpNode) -> Resul
     })
 }
 
-/// Says what to do when an address for `whom` cannot be bound.
+/// Converts an error of binding an address for `whom` to a failure with advice.
 pub(crate) fn cannot_listen(
     addr: Option<SocketAddr>,
     whom: &str,

@@ -1,4 +1,4 @@
-//! What a node keeps between runs: its key, the API's token and address, the peers it knows.
+//! The state directory: a node's key, the API's token and address, known peers and items.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -14,30 +14,30 @@ use zeroize::Zeroizing;
 use crate::failure::{Code, Failure, Result};
 use crate::private_file;
 
-/// Longer files of ours are damaged.
+/// Largest file, in bytes; a longer one is treated as damaged.
 const MOST_BYTES: u64 = 1 << 20;
-/// So is a longer file with a token.
+/// Largest file with a token, in bytes.
 const MOST_TOKEN: u64 = 256;
 
-/// The directory of one node.
+/// The state directory of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct StateDir(PathBuf);
 
-/// Times the lock is opened again because another file has taken its name meanwhile.
+/// How often a lock file that was replaced meanwhile is opened again.
 const MOST_TRIES: u32 = 8;
 
-/// Held while a node runs on the directory; the system releases it, whatever happens.
+/// Locks on the state directory while a node runs; the system releases them when the process ends.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// The directory itself, which outlasts a `lock` that is removed. None where the file
-    /// system cannot lock it.
+    /// Lock on the directory itself, which remains if the lock file is removed. `None` if the file
+    /// system cannot lock directories.
     _dir: Option<File>,
-    /// None where the directory is locked and nothing can be made in it.
+    /// Lock on the lock file; `None` if the directory is locked, and no file can be created in it.
     _lock: Option<File>,
 }
 
-/// The file that tells commands where the API is. It goes when this does, unless it has become
-/// another node's.
+/// The file that contains the API's address for commands. It is removed on drop, unless another
+/// node has replaced it.
 #[derive(Debug)]
 pub(crate) struct Announced {
     state: StateDir,
@@ -45,7 +45,7 @@ pub(crate) struct Announced {
 }
 
 impl Announced {
-    /// Where the API is.
+    /// Returns the URL of the API.
     pub(crate) fn url(&self) -> &str {
         &self.endpoint.url
     }
@@ -53,46 +53,43 @@ impl Announced {
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        // A leftover does no harm: commands then find nothing there.
+        // A file that is left over is harmless: commands find no node at that address.
         if matches!(self.state.endpoint(), Ok(Some(there)) if there == self.endpoint) {
             let _ = fs::remove_file(self.state.endpoint_file());
         }
     }
 }
 
-/// Where a running node's control API is.
+/// Address of a running node's control API.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Endpoint {
-    /// Its URL.
     pub(crate) url: String,
-    /// The node's key.
+    /// Key of the node.
     pub(crate) key: PublicKey,
 }
 
 impl StateDir {
-    /// The directory; nothing is made yet.
+    /// Creates the handle; the directory is not created.
     pub(crate) fn new(path: &Path) -> Self {
         Self(path.into())
     }
 
-    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Makes the directory and takes it for this process. Files that were being written when an
-    /// earlier process died are removed.
+    /// Creates and locks the directory. Removes temporary files of earlier processes.
     pub(crate) fn take(&self) -> Result<Running> {
         private_file::create_dir(&self.0)?;
         let dir = match File::open(&self.0).map(|dir| (dir.try_lock(), dir)) {
             Ok((Ok(()), dir)) => Some(dir),
             Ok((Err(TryLockError::WouldBlock), _)) => return Err(self.taken()),
-            // The file in it must do.
+            // The lock file has to suffice.
             Ok((Err(TryLockError::Error(_)), _)) | Err(_) => None,
         };
         let lock = match self.take_lock() {
             Ok(lock) => Some(lock),
-            // On a full or read-only disk the directory will do.
+            // On a full or read-only disk, the directory's lock has to suffice.
             Err(_) if dir.is_some() && self.is_without_lock() => None,
             Err(failure) => return Err(failure),
         };
@@ -109,7 +106,7 @@ impl StateDir {
             let lock = private_file::open_lock(&path)?;
             match lock.try_lock() {
                 Ok(()) if is_at(&lock, &path) => return Ok(lock),
-                // Between opening and locking, another file has taken its name.
+                // The file was replaced between opening and locking.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(self.taken()),
                 Err(TryLockError::Error(error)) => {
@@ -121,7 +118,7 @@ impl StateDir {
         Err(private_file::failed("lock", &path, &error))
     }
 
-    /// Whether there is no lock, as where no file can be made.
+    /// Returns whether there is no lock file, as in a directory in which no file can be created.
     fn is_without_lock(&self) -> bool {
         self.lock_file().symlink_metadata().is_err()
     }
@@ -134,7 +131,7 @@ impl StateDir {
         .hint("stop it, or give this one a directory of its own with --state-dir")
     }
 
-    /// Whether a node runs on the directory.
+    /// Returns whether a node runs with this directory.
     pub(crate) fn is_taken(&self) -> bool {
         let is_locked =
             |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
@@ -146,24 +143,25 @@ impl StateDir {
         self.0.join("lock")
     }
 
-    /// The file with the secret key, unless another is named.
+    /// Returns the default file with the secret key.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.0.join("node.key")
     }
 
-    /// The file with the API's token.
+    /// Returns the file with the API's token.
     pub(crate) fn token_file(&self) -> PathBuf {
         self.0.join("api.token")
     }
 
-    /// The API's token, for a command that reaches the node that runs here.
+    /// Reads the API's token, for a command that connects to the running node.
     pub(crate) fn token(&self) -> Result<Zeroizing<String>> {
         let (path, user) = (self.token_file(), private_file::service_user(&self.0));
         token(&path, private_file::read_of(user, &path, MOST_TOKEN)?)
     }
 
-    /// The API's token. One that is not there, damaged or known to others is made anew, and
-    /// used even if it cannot be written: the node itself does without the file.
+    /// Reads the API's token, for the node. A missing or damaged token, or one that others may
+    /// read, is replaced. The new one is used even if it cannot be written, since the node does not
+    /// need the file.
     pub(crate) fn token_for_node(&self) -> Result<Zeroizing<String>> {
         let path = self.token_file();
         if path.symlink_metadata().is_ok() {
@@ -185,8 +183,8 @@ impl StateDir {
         Ok(token)
     }
 
-    /// Tells other commands where the API is, until the result is dropped. Where that cannot be
-    /// written, they need --api.
+    /// Writes the API's address for commands, until the result is dropped. If that fails, commands
+    /// need --api.
     pub(crate) fn announce(&self, addr: SocketAddr, key: PublicKey) -> Announced {
         let endpoint = Endpoint {
             url: format!("http://{addr}"),
@@ -207,10 +205,9 @@ impl StateDir {
         }
     }
 
-    /// Where the API is, if a node runs here or crashed here.
+    /// Returns the API's address, if a node runs here, or crashed.
     ///
-    /// # Errors
-    /// The file or its directory belongs to another user, or is damaged.
+    /// # Errors The file or its directory belongs to another user, or is damaged.
     pub(crate) fn endpoint(&self) -> Result<Option<Endpoint>> {
         let path = self.endpoint_file();
         if path.symlink_metadata().is_err() {
@@ -228,27 +225,27 @@ impl StateDir {
         })
     }
 
-    /// The file with the peers that are remembered.
+    /// Returns the file with known peers.
     pub(crate) fn peers_file(&self) -> PathBuf {
         self.0.join("peers.json")
     }
 
-    /// The file with the DMSG servers that are remembered.
+    /// Returns the file with known DMSG servers.
     pub(crate) fn servers_file(&self) -> PathBuf {
         self.0.join("servers.json")
     }
 
-    /// The file with the salts of the items that are renewed.
+    /// Returns the file with the salts of renewed items.
     pub(crate) fn own_items_file(&self) -> PathBuf {
         self.0.join("own_items.json")
     }
 
-    /// The file with when tasks last succeeded.
+    /// Returns the file with the times at which tasks last succeeded.
     pub(crate) fn tasks_file(&self) -> PathBuf {
         self.0.join("tasks.json")
     }
 
-    /// The file with the items.
+    /// Returns the file with the items.
     pub(crate) fn items_file(&self) -> PathBuf {
         self.0.join("items.redb")
     }
@@ -258,7 +255,7 @@ impl StateDir {
     }
 }
 
-/// Whether an open file is the one with this name.
+/// Returns whether an open file is the one at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
     let Ok(open) = file.metadata() else {
         return false;
@@ -267,12 +264,12 @@ fn is_at(file: &File, path: &Path) -> bool {
     named.is_ok_and(|it| (it.dev(), it.ino()) == (open.dev(), open.ino()))
 }
 
-/// Reads a token file of this user's.
+/// Reads a token file of this user.
 pub(crate) fn read_token(path: &Path) -> Result<Zeroizing<String>> {
     token(path, private_file::read(path, MOST_TOKEN)?)
 }
 
-/// What a token file holds.
+/// Parses the content of a token file.
 fn token(path: &Path, bytes: Vec<u8>) -> Result<Zeroizing<String>> {
     let bytes = Zeroizing::new(bytes);
     let token = bytes.trim_ascii();
@@ -330,7 +327,7 @@ mod tests {
     fn what_dead_processes_were_writing_is_removed_at_the_start() {
         let dir = TempDir::new("abandoned");
         let state = StateDir::new(&dir.0);
-        // A process that has ended, and whose id no other has yet.
+        // A process that has ended, and whose id is not in use again.
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let dead = child.id();
         child.wait().unwrap();
@@ -397,7 +394,7 @@ mod tests {
         let announced = state.announce("127.0.0.1:9".parse().unwrap(), key);
         let there = state.endpoint().unwrap();
         assert_eq!(there.as_ref(), Some(&announced.endpoint));
-        // What has become another's stays.
+        // The file of another node is not removed.
         let other = state.announce("127.0.0.1:10".parse().unwrap(), key);
         drop(announced);
         assert!(state.endpoint().unwrap().is_some());

@@ -1,5 +1,4 @@
-//! The status of a node is put together: from what was seen of it, what surrounds it, and the
-//! verdict.
+//! Builds the status of a node from observations, its surroundings, and the verdict.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +16,19 @@ use crate::report::{
 };
 use crate::verdict;
 
-/// What a status says besides the snapshot.
+/// Constant parts of a status.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
-    /// Its key.
     pub(crate) key: PublicKey,
-    /// Whether it stores all.
+    /// Whether the node is a full node.
     pub(crate) full_node: bool,
     /// Bucket size.
     pub(crate) k: usize,
-    /// Where it listens for peers; empty when it serves nothing.
+    /// Address at which it listens for peers; empty if it serves nothing.
     pub(crate) listen: String,
 }
 
-/// What was seen of a running node.
+/// Observations of a running node.
 pub(crate) struct Seen {
     pub(crate) snapshot: Snapshot,
     pub(crate) peers: Vec<PeerInfo>,
@@ -40,7 +38,7 @@ pub(crate) struct Seen {
 }
 
 impl StatusReport {
-    /// Of a node that is up.
+    /// Builds the status of a running node.
     pub(crate) fn new(seen: &Seen, about: &About, condition: &Condition) -> Self {
         let Seen {
             snapshot,
@@ -61,7 +59,7 @@ impl StatusReport {
         let store = &snapshot.store;
         let bootstrap = condition.bootstrap();
         let report = Self {
-            // The core calls the first node of a network ready; it has no peers to ask.
+            // The core calls the first node of a network ready, although it has no peers to ask.
             ready: snapshot.ready && snapshot.peers_proven > 0,
             full_node: snapshot.full_node,
             bootstrap: bootstrap.report(Some(snapshot), peers, failures),
@@ -96,7 +94,7 @@ impl StatusReport {
         report.judged(Some(snapshot))
     }
 
-    /// Of a node that is not up yet.
+    /// Builds the status of a node that is starting.
     pub(crate) fn starting(about: &About, condition: &Condition) -> Self {
         let mut report = Self::blank(about, condition);
         let dmsg = report.dmsg.as_ref();
@@ -153,7 +151,7 @@ impl StatusReport {
 }
 
 impl TransportReport {
-    /// From the transport's figures.
+    /// Converts the transport's statistics.
     fn new(stats: &TransportStats) -> Self {
         Self {
             sessions: stats.sessions,

@@ -1,4 +1,4 @@
-//! Opens the file, or the Redis, in which a node's items outlast it.
+//! Opens the storage of a node's items: a file or a Redis.
 
 use std::path::{Path, PathBuf};
 
@@ -7,29 +7,28 @@ use skydht_driver::storage::{
     Durability, FileError, FileStorage, Persistence, RedisStorage, RedisUrl, StorageError,
 };
 
-use crate::config::{Settings, StoragePlace};
+use crate::config::{Settings, StorageLocation};
 use crate::failure::{Code, Failure, Result};
 use crate::path_text::shown;
 use crate::state_dir::StateDir;
 
-/// Names tried for a file that is put aside.
+/// Maximum number of names tried for a file that is put aside.
 const MOST_ASIDE: u32 = 100;
 
-/// The storage that `settings` name; none: items go with the process. A file that is damaged or
-/// belongs to another key is put aside and a new one begun: what peers hold comes back from them.
-/// One that cannot be opened now is tried again. Both are said.
+/// Opens the configured storage; `None` if items are not stored. A file that is damaged, or belongs
+/// to another key, is renamed and replaced by a new one: items that peers store are restored from
+/// them. A file that cannot be opened now is tried again later. Both are logged.
 ///
-/// # Errors
-/// Another node uses the file, it is a later version's, or it cannot be put aside.
+/// # Errors The file is in use by another node, has a later version's format, or cannot be renamed.
 pub(crate) fn open(
     settings: &Settings,
     state: &StateDir,
     secret: &SecretKey,
 ) -> Result<Option<Persistence>> {
-    match &settings.storage.place {
-        StoragePlace::None => return Ok(None),
-        StoragePlace::Redis(url) => return open_redis(settings, url).map(Some),
-        StoragePlace::File => {}
+    match &settings.storage.location {
+        StorageLocation::None => return Ok(None),
+        StorageLocation::Redis(url) => return open_redis(settings, url).map(Some),
+        StorageLocation::File => {}
     }
     let path = state.items_file();
     let opened = match FileStorage::open(&path, secret) {
@@ -63,7 +62,8 @@ pub(crate) fn open(
     }
 }
 
-/// A Redis that cannot be used now is waited for; one that will not do as it is set up is refused.
+/// Opens the Redis. If it is unavailable, the node starts without it; if its configuration is
+/// unsuitable, that is an error.
 fn open_redis(settings: &Settings, url: &RedisUrl) -> Result<Persistence> {
     let (storage, checked) = redis(settings, url);
     match checked {
@@ -75,7 +75,7 @@ fn open_redis(settings: &Settings, url: &RedisUrl) -> Result<Persistence> {
     Ok(Persistence::new(storage, durability))
 }
 
-/// The Redis that `settings` name, and whether it can be used.
+/// Creates the client of a Redis, and checks whether it can be used.
 pub(crate) fn redis(
     settings: &Settings,
     url: &RedisUrl,
@@ -86,7 +86,7 @@ pub(crate) fn redis(
     (storage, checked)
 }
 
-/// Renames a file, so that its owner can still look at it.
+/// Renames a file, so that its content is not lost.
 fn put_aside(path: &Path, error: &FileError) -> Result<PathBuf> {
     let why = match error {
         FileError::OtherKey { .. } => "other-key",

@@ -1,9 +1,8 @@
-//! What a service manager is sent (systemd's `sd_notify`, and those that speak it, too): that the
-//! service is ready, how it is, that it still answers, that it stops. Without a NOTIFY_SOCKET in
-//! the environment nothing is sent.
+//! Notifies a service manager (systemd's `sd_notify` protocol) when the service is ready or stops,
+//! of its status, and that it still answers. Does nothing without NOTIFY_SOCKET in the environment.
 //!
-//! Written here rather than taken from the crate `sd-notify`, which knows no abstract sockets and
-//! brings C bindings for what is not used.
+//! The crate `sd-notify` is not used, because it does not support abstract sockets and depends on C
+//! bindings for functions that are not needed.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -14,23 +13,23 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// A datagram that is not taken within this is given up.
+/// Longest wait for sending a datagram.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often the state in words is looked at where no watchdog wants more.
+/// Interval of status updates, unless the watchdog requires a shorter one.
 const LOOK: Duration = Duration::from_secs(5);
-/// The state in words has at most so many bytes.
+/// Longest status text, in bytes.
 const MOST_WORDS: usize = 200;
 
-/// The service manager that started this process, if it wants to hear of it.
+/// The service manager that started this process, if it wants notifications.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
     socket: Option<SocketAddr>,
-    /// A sign of life is due within this, again and again.
+    /// The watchdog's timeout; `None` if there is no watchdog.
     watchdog: Option<Duration>,
 }
 
 impl Supervisor {
-    /// As the environment names it. What cannot be used is a warning in the log.
+    /// Reads the environment. An unusable value is logged as a warning.
     pub(crate) fn from_environment() -> Self {
         let socket = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty());
         let socket = socket.and_then(|name| match address(&name) {
@@ -44,19 +43,19 @@ impl Supervisor {
         Self { socket, watchdog }
     }
 
-    /// The service answers.
+    /// Notifies that the service is ready, with its status.
     pub(crate) async fn ready(&self, words: &str) {
         self.send(&format!("READY=1\nSTATUS={}", one_line(words)))
             .await;
     }
 
-    /// The service stops.
+    /// Notifies that the service is stopping.
     pub(crate) async fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=stopping").await;
     }
 
-    /// Sends signs of life for as long as `state` gives the service's state in words within half
-    /// of the watchdog's time. A service that no longer gives it is silent, and is started again.
+    /// Sends keep-alives and status updates as long as `state` returns the status within half of
+    /// the watchdog's timeout. When it does not, the service manager restarts the service.
     pub(crate) async fn keep<F>(self, state: impl Fn() -> F)
     where
         F: Future<Output = Option<String>>,
@@ -110,7 +109,7 @@ impl Supervisor {
     }
 }
 
-/// A path, or @NAME for an abstract socket.
+/// Parses a path, or @NAME for an abstract socket.
 fn address(name: &OsStr) -> io::Result<SocketAddr> {
     match name.as_bytes() {
         [b'/', ..] => SocketAddr::from_pathname(name),
@@ -133,7 +132,7 @@ fn abstract_address(_: &[u8]) -> io::Result<SocketAddr> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The watchdog's time, if this process is meant.
+/// Returns the watchdog's timeout, if it applies to this process.
 fn watchdog(micros: Option<OsString>, pid: Option<OsString>) -> Option<Duration> {
     let number = |text: OsString| text.to_str()?.parse::<u64>().ok();
     if let Some(pid) = pid
@@ -141,12 +140,12 @@ fn watchdog(micros: Option<OsString>, pid: Option<OsString>) -> Option<Duration>
     {
         return None;
     }
-    // Less than two milliseconds have no half that a timer keeps.
+    // Half of a shorter timeout would be below the timer's resolution.
     let micros = number(micros?).filter(|micros| *micros >= 2_000)?;
     Some(Duration::from_micros(micros))
 }
 
-/// A datagram has one assignment a line.
+/// Removes line ends, which separate assignments in a datagram, and limits the length.
 fn one_line(words: &str) -> String {
     let mut line = words.replace(|c: char| c.is_control(), " ");
     let end = (0..=MOST_WORDS)

@@ -1,16 +1,17 @@
-//! Archives as POSIX' ustar has them: every tar reads them.
+//! Writes archives in POSIX' ustar format.
 
-/// Bytes of a header, and what contents are filled up to.
+/// Size of a header, and alignment of contents, in bytes.
 const BLOCK: usize = 512;
 /// Longest name without a directory.
 const LONGEST_NAME: usize = 100;
 
-/// An archive under way.
+/// An archive in memory.
 #[derive(Default)]
 pub(crate) struct Tar(Vec<u8>);
 
 impl Tar {
-    /// Adds a file that its owner alone may read. Names are short, of ASCII, and without directory.
+    /// Adds a file that only its owner may read. The name must be ASCII, without a directory, and
+    /// is cut to [`LONGEST_NAME`].
     pub(crate) fn add(&mut self, name: &str, contents: &[u8], unix: u64) {
         let mut header = [0; BLOCK];
         let mut put = |at: usize, bytes: &[u8]| {
@@ -22,7 +23,7 @@ impl Tar {
         put(116, b"0000000\0");
         put(124, format!("{:011o}\0", contents.len()).as_bytes());
         put(136, format!("{unix:011o}\0").as_bytes());
-        // The sum is made over spaces in its own place.
+        // The checksum is computed with spaces in its own field.
         put(148, b"        ");
         put(156, b"0");
         put(257, b"ustar\x0000");
@@ -34,7 +35,7 @@ impl Tar {
         self.0.resize(filled, 0);
     }
 
-    /// The archive.
+    /// Returns the archive.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.0.extend_from_slice(&[0; 2 * BLOCK]);
         self.0

@@ -1,4 +1,4 @@
-//! What the node does by itself again and again: when it last did what it is for, in this run or before.
+//! Success times of a node's periodic tasks, which are kept across restarts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,26 +12,26 @@ use crate::failure::{Code, Failure, Result};
 use crate::private_file;
 use crate::report::{TaskReport, ms};
 
-/// Longer files are damaged.
+/// Largest file, in bytes; a longer one is treated as damaged.
 const MOST_BYTES: u64 = 64 << 10;
 const SCHEMA: &str = "skydht.tasks/1";
 
 #[derive(Serialize, Deserialize)]
 struct Contents {
     schema: String,
-    /// By task, in seconds since the Unix epoch.
+    /// Last success by task, in seconds since the Unix epoch.
     last_ok: BTreeMap<String, u64>,
 }
 
-/// When tasks last succeeded, kept across restarts. Clones are the same.
+/// Times at which tasks last succeeded. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Tasks(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// None: nothing is kept on disk.
+    /// `None`: nothing is saved.
     path: Option<PathBuf>,
-    /// What is on disk.
+    /// The times in the file.
     last_ok: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -40,7 +40,7 @@ fn unix_now() -> Duration {
 }
 
 impl Tasks {
-    /// Those of a file. One that cannot be used is named and made anew.
+    /// Loads the times of earlier runs. An unusable file is logged and replaced.
     pub(crate) fn of(path: PathBuf) -> Self {
         let last_ok = load(&path).unwrap_or_else(|failure| {
             tracing::warn!("it is not known when tasks of an earlier run succeeded: {failure}");
@@ -57,7 +57,7 @@ impl Tasks {
         last_ok.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How each task goes; those of a node that is not up yet have only what was before.
+    /// Reports the state of each task; without a snapshot, only earlier successes are known.
     pub(crate) fn report(&self, snapshot: Option<&Snapshot>) -> Vec<TaskReport> {
         let now = unix_now();
         let before = self.last_ok();
@@ -77,7 +77,7 @@ impl Tasks {
         Task::ALL.iter().map(report).collect()
     }
 
-    /// Writes down when each last succeeded.
+    /// Saves the times at which tasks last succeeded.
     pub(crate) fn save(&self, snapshot: &Snapshot) -> Result<()> {
         let now = unix_now();
         let mut last_ok = self.last_ok();
@@ -149,7 +149,7 @@ mod tests {
             assert_eq!(task, "renewal");
             assert!((3_599_000.0..3_700_000.0).contains(&age), "{age}");
         }
-        // A later run that has not succeeded yet forgets nothing.
+        // A later run without a success keeps the earlier times.
         again.save(&fresh).unwrap();
         assert!(found(&Tasks::of(path.clone()), None).is_some());
         for damage in ["", "{}", r#"{"schema":"skydht.tasks/2","last_ok":{}}"#] {

@@ -1,4 +1,4 @@
-//! A private directory for as long as a command runs.
+//! Private temporary directories.
 
 use std::path::{Path, PathBuf};
 
@@ -11,16 +11,16 @@ use crate::private_file;
 pub(crate) struct TemporaryDir(PathBuf);
 
 impl TemporaryDir {
-    /// Makes one whose name holds `purpose`.
+    /// Creates a directory with `purpose` in its name.
     pub(crate) fn new(purpose: &str) -> Result<Self> {
-        // A name that no other process can have taken before.
+        // A random name, which no other process can have created before.
         let name = HEXLOWER.encode(&crate::random_bytes()?[..8]);
         let path = std::env::temp_dir().join(format!("skydht-{purpose}-{name}"));
         private_file::create_dir(&path)?;
         Ok(Self(path))
     }
 
-    /// Where it is.
+    /// Returns the path.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
@@ -28,7 +28,7 @@ impl TemporaryDir {
 
 impl Drop for TemporaryDir {
     fn drop(&mut self) {
-        // A leftover in the directory for temporary files is no harm.
+        // A directory that is left over is harmless.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! The verdict on a node is computed here, and only shown elsewhere.
+//! Computes the verdict on a node from its status.
 
 use std::time::Duration;
 
@@ -10,20 +10,21 @@ use crate::report::{
 };
 use crate::window::WINDOW;
 
-/// A node that has just started is not blamed for what it has not done yet.
+/// Time after the start during which missing peers do not make the verdict red, in milliseconds.
 const START_GRACE_MS: f64 = 10_000.0;
-/// How long fewer sessions than wanted do not matter.
+/// Time after the start during which too few sessions are no reason, in milliseconds.
 const SESSIONS_GRACE_MS: f64 = 60_000.0;
 
-/// The verdict, and every reason against green, the worst first. It speaks of now: `status` holds
-/// what is and what was within some minutes. `joined` is whether its first searches are done.
+/// Returns the verdict with all reasons against green, the worst first. The verdict is about the
+/// present, from a status that also contains the last minutes. `joined`: whether the first lookups
+/// have ended.
 pub(crate) fn judge(status: &StatusReport, joined: bool) -> (Verdict, Vec<Reason>) {
     let mut reasons: Vec<Reason> = Vec::new();
     reasons.extend(reach(status, joined));
     reasons.extend(surroundings(status));
     reasons.extend(storage(status));
     reasons.extend(status.files.as_ref().and_then(files));
-    // A full table or store works as it should; what was refused because of it shows.
+    // A full table or store is normal; only requests refused because of it are a reason.
     let hit = status.limits.iter().filter(|limit| limit.recent_hits > 0);
     reasons.extend(hit.map(|limit| {
         let LimitReport {
@@ -74,7 +75,7 @@ fn red(
     }
 }
 
-/// Whether its items survive a restart.
+/// Judges whether items survive a restart.
 fn storage(status: &StatusReport) -> Option<Reason> {
     let StorageReport {
         health,
@@ -95,7 +96,7 @@ fn storage(status: &StatusReport) -> Option<Reason> {
     })
 }
 
-/// Whether the limit on open files leaves less than half of the connections that are wanted.
+/// Judges whether the limit of open files allows at least half of the wanted connections.
 pub(crate) fn files(report: &FilesReport) -> Option<Reason> {
     let FilesReport {
         key,
@@ -115,8 +116,8 @@ pub(crate) fn files(report: &FilesReport) -> Option<Reason> {
     })
 }
 
-/// Whether it reaches others. One root cause: a node without servers is not blamed for having no
-/// peers, and one without peers not for what follows from that.
+/// Judges whether the node reaches others. Only the root cause is reported: without servers there
+/// are no peers, and without peers most other figures are meaningless.
 fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
     let is_new = status.uptime_ms < START_GRACE_MS;
     let worst_at_once = if is_new { yellow } else { red };
@@ -129,7 +130,7 @@ fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
         ));
     }
     let dmsg = status.dmsg.as_ref();
-    // A server reaches others by the sessions that they have with it, too.
+    // Sessions opened by its clients suffice for a DMSG server.
     if let Some(dmsg) = dmsg.filter(|it| it.clients.is_none() && it.connected == 0) {
         return Some(red(
             Check::DmsgServers,
@@ -195,7 +196,7 @@ fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
     })
 }
 
-/// Whether this machine's clock is right.
+/// Judges this machine's clock.
 pub(crate) fn clock(clock: &ClockReport) -> Option<Reason> {
     clock.wrong.then(|| {
         yellow(
@@ -207,7 +208,7 @@ pub(crate) fn clock(clock: &ClockReport) -> Option<Reason> {
     })
 }
 
-/// What is wrong around it.
+/// Judges the node's surroundings.
 fn surroundings(status: &StatusReport) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let up = status.waits_for.is_none();
@@ -272,7 +273,7 @@ mod tests {
     use crate::report::tests::{dmsg, status};
     use crate::report::{BootstrapPeerReport, DiscoveryReport, VerifiedReport};
 
-    /// Of a node that is up for an hour.
+    /// Returns the verdict and the causes for a node that has run for an hour.
     fn causes(
         sources: usize,
         joined: bool,
@@ -312,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_node_whose_peers_are_gone_is_red_whatever_it_was_before() {
-        // Peers that are remembered, and a bootstrap peer that does not answer any more.
+        // First without bootstrap peers, then with one that no longer answers.
         for configured in [0, 1] {
             let (verdict, causes) = causes(7, true, |s| {
                 has_bootstrap(s, configured, 0);
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_discovery_that_is_away_is_told() {
+    fn an_unavailable_discovery_is_reported() {
         for (reachable, expected) in [
             (None, Verdict::Green),
             (Some(true), Verdict::Green),
@@ -470,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn starting_and_lost_bootstrap_are_told_apart() {
+    fn starting_and_lost_bootstrap_are_distinguished() {
         let starting = causes(1, false, |s| {
             s.peers = 1;
             has_bootstrap(s, 1, 1);

@@ -1,5 +1,4 @@
-//! Whether the node's own items are where readers look for them: each is read back from the nearest
-//! peers.
+//! Verifies that the node's own items can be found: each one is read back from the closest peers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,23 +10,23 @@ use skydht_driver::Dht;
 
 use crate::report::{VerifiedItem, VerifyOutcome, VerifyReport};
 
-/// Items read concurrently.
+/// Maximum number of concurrent reads.
 const CONCURRENTLY: usize = 8;
-/// How long what was found counts for the verdict.
+/// How long the verdict uses a result.
 const LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// What was found when own items were last read back. Clones are the same.
+/// The latest verification of own items. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Verified(Arc<Mutex<Option<(Instant, VerifyReport)>>>);
 
 impl Verified {
-    /// Takes the place of what was found before.
+    /// Replaces the previous report.
     fn note(&self, report: VerifyReport) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some((Instant::now(), report));
     }
 
-    /// What was found within the last hour, and how long ago.
+    /// Returns the report and its age; `None` if it is older than an hour.
     pub(crate) fn last(&self) -> Option<(Duration, VerifyReport)> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, report) = last.as_ref()?;
@@ -36,7 +35,7 @@ impl Verified {
     }
 }
 
-/// Reads these items of `key` back; each may take `patience`.
+/// Reads these items of `key` back, each for at most `patience`.
 pub(crate) async fn read_back(
     dht: &Dht,
     key: PublicKey,
@@ -64,7 +63,7 @@ fn verdict_on(
         Ok(found) if found.item.seq > item.seq => {
             (VerifyOutcome::Superseded, found.agree, found.asked)
         }
-        // This node's own copy is no peer's.
+        // Only this node's own copy was found.
         Ok(found) if found.agree == 0 => (VerifyOutcome::Lost, 0, found.asked),
         Ok(found) if u32::from(found.agree) * 2 < u32::from(found.asked) => {
             (VerifyOutcome::Thin, found.agree, found.asked)

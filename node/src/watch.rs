@@ -1,5 +1,5 @@
-//! Says in the log what a status would say, when it changes: one line when something is lost, with
-//! the cause for each address, and one when it is back.
+//! Logs losses and recoveries: one line when something is lost, with the cause for each address,
+//! and one when it is back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use crate::local::Local;
 use crate::output::Human;
 use crate::report::StatusReport;
 
-/// How often it is written down until when items were renewed.
+/// Interval of saving when own items were last renewed.
 const SAVE: Duration = Duration::from_secs(60);
-/// How often the node is looked at.
+/// Interval between two checks of the node.
 const LOOK: Duration = Duration::from_secs(1);
-/// What goes away again within this is not told.
+/// A shorter loss is not logged.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// One thing is told at most this often, when it comes and goes.
+/// Minimum interval between two reports of the same loss, if it comes and goes.
 const PAUSE: Duration = Duration::from_secs(60);
-/// What lasts is told again after this.
+/// Interval of repeated messages about a loss that persists.
 const REPEAT: Duration = Duration::from_secs(30 * 60);
-/// The first and the longest wait before a peer that should answer is asked again.
-const MEETING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// First and longest pause before bootstrap peers are pinged again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
-/// What can be lost.
+/// Something that can be lost.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Subject {
     Bootstrap,
@@ -42,7 +42,7 @@ enum Subject {
 }
 
 impl Subject {
-    /// What it is when it is back.
+    /// Describes the recovery.
     fn is_back(&self) -> String {
         match self {
             Self::Bootstrap => "a bootstrap peer is reachable".into(),
@@ -56,40 +56,40 @@ impl Subject {
     }
 }
 
-/// Something that is lost.
+/// A current loss.
 struct Loss {
     since: Duration,
-    /// When it was told last.
-    told: Option<Duration>,
+    /// When it was logged last; `None` if it was not logged yet.
+    logged: Option<Duration>,
 }
 
-/// What is lost, and what was told of it.
+/// Current losses, and what was logged about earlier ones.
 #[derive(Default)]
 struct Losses {
     now: BTreeMap<Subject, Loss>,
-    /// When something was told last that is back since.
+    /// When an earlier loss was logged, for losses that have ended.
     before: BTreeMap<Subject, Duration>,
 }
 
 impl Losses {
-    /// These are lost now, with the causes. Returns the lines to log.
+    /// Updates the losses; `lost` maps them to their causes. Returns the lines to log.
     fn observe(&mut self, now: Duration, lost: &BTreeMap<Subject, String>) -> Vec<String> {
         let mut lines = Vec::new();
         for (subject, text) in lost {
             let loss = self.now.entry(subject.clone()).or_insert(Loss {
                 since: now,
-                told: None,
+                logged: None,
             });
-            let is_due = match loss.told {
-                Some(told) => now >= told + REPEAT,
+            let is_due = match loss.logged {
+                Some(logged) => now >= logged + REPEAT,
                 None => {
                     let before = self.before.get(subject);
-                    let paused = before.is_some_and(|told| now < *told + PAUSE);
+                    let paused = before.is_some_and(|logged| now < *logged + PAUSE);
                     now >= loss.since + PATIENCE && !paused
                 }
             };
             if is_due {
-                loss.told = Some(now);
+                loss.logged = Some(now);
                 lines.push(text.clone());
             }
         }
@@ -99,19 +99,19 @@ impl Losses {
             let Some(loss) = self.now.remove(&subject) else {
                 continue;
             };
-            // What was never told needs no end.
-            if let Some(told) = loss.told {
+            // A loss that was not logged ends without a message.
+            if let Some(logged) = loss.logged {
                 let after = Human(now.saturating_sub(loss.since));
                 lines.push(format!("{} again, after {after}", subject.is_back()));
-                self.before.insert(subject, told);
+                self.before.insert(subject, logged);
             }
         }
-        self.before.retain(|_, told| now < *told + PAUSE);
+        self.before.retain(|_, logged| now < *logged + PAUSE);
         lines
     }
 }
 
-/// What a status says is lost.
+/// Returns what is lost according to a status.
 fn lost(status: &StatusReport) -> BTreeMap<Subject, String> {
     let mut lost = BTreeMap::new();
     let bootstrap = &status.bootstrap;
@@ -154,11 +154,11 @@ fn lost(status: &StatusReport) -> BTreeMap<Subject, String> {
     lost
 }
 
-/// Looks at the node until it is dropped, and logs.
+/// Checks the node and logs changes, until it is dropped.
 pub(crate) async fn run(local: Local) {
     let begun = Instant::now();
     let mut losses = Losses::default();
-    let mut meeting = Meeting::default();
+    let mut retry = BootstrapRetry::default();
     let mut saved = begun;
     loop {
         tokio::time::sleep(LOOK).await;
@@ -174,26 +174,25 @@ pub(crate) async fn run(local: Local) {
             tracing::info!("{line}");
         }
         if let Some(dht) = local.dht_now().filter(|_| status.peers == 0) {
-            meeting.step(&local, &dht).await;
+            retry.step(&local, &dht).await;
         } else {
-            meeting = Meeting::default();
+            retry = BootstrapRetry::default();
         }
     }
 }
 
-/// A node that gets no answers asks those again that it may start from: its bootstrap peers, and
-/// over DMSG the servers that it has sessions with, which are full nodes, and may be others than
-/// when it started.
+/// Pings bootstrap peers while a node gets no answers: the configured ones and, over DMSG, the
+/// connected servers, which are full nodes and may differ from those at the start.
 #[derive(Default)]
-struct Meeting {
+struct BootstrapRetry {
     wait: Duration,
     next: Option<Instant>,
 }
 
-impl Meeting {
+impl BootstrapRetry {
     async fn step(&mut self, local: &Local, dht: &Dht) {
         let now = Instant::now();
-        let next = *self.next.get_or_insert(now + MEETING.0);
+        let next = *self.next.get_or_insert(now + RETRY.0);
         if now < next {
             return;
         }
@@ -213,7 +212,7 @@ impl Meeting {
                 tracing::debug!(%peer, %error, "no answer");
             }
         }
-        self.wait = (self.wait * 2).clamp(MEETING.0, MEETING.1);
+        self.wait = (self.wait * 2).clamp(RETRY.0, RETRY.1);
         self.next = Some(Instant::now() + self.wait);
     }
 }
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_told_once_in_a_while_and_its_end_once() {
+    fn a_loss_is_logged_periodically_and_its_end_once() {
         let mut losses = Losses::default();
         let one = BTreeMap::from([(Subject::Peers, "gone".to_owned())]);
         let none = BTreeMap::new();
@@ -238,8 +237,8 @@ mod tests {
             assert!(losses.observe(at(second), &one).is_empty());
         }
         assert_eq!(losses.observe(at(5), &one), ["gone"]);
-        let told = (6..5_400).flat_map(|second| losses.observe(at(second), &one));
-        assert_eq!(told.count(), 2);
+        let logged = (6..5_400).flat_map(|second| losses.observe(at(second), &one));
+        assert_eq!(logged.count(), 2);
         assert_eq!(
             losses.observe(at(5_400), &none),
             ["peers answer again, after 1h30m"]
@@ -248,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_is_told_at_most_once_a_minute() {
+    fn an_intermittent_loss_is_logged_at_most_once_a_minute() {
         let mut losses = Losses::default();
         let one = BTreeMap::from([(Subject::Discovery, "gone".to_owned())]);
         let none = BTreeMap::new();
@@ -258,7 +257,7 @@ mod tests {
             lines += losses.observe(at(second), lost).len();
         }
         assert!((2..=20).contains(&lines), "{lines}");
-        // A loss too short to be told has no end either.
+        // A loss that was too short to be logged ends without a message, too.
         let mut losses = Losses::default();
         assert!(losses.observe(at(0), &one).is_empty());
         assert!(losses.observe(at(3), &none).is_empty());

@@ -1,23 +1,23 @@
-//! How often something was counted lately, from counts since the start.
+//! Recent increments of counters that count from the start.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What is "lately".
+/// Length of the window.
 pub(crate) const WINDOW: Duration = Duration::from_secs(5 * 60);
-/// Counts are kept at most this often.
+/// Minimum interval between two stored samples.
 const STEP: Duration = Duration::from_secs(10);
 
-/// Counts at moments of the last [`WINDOW`], and the last ones before.
+/// Samples of the last [`WINDOW`], and the last one before it.
 #[derive(Default)]
 pub(crate) struct Window(VecDeque<(Duration, Vec<u64>)>);
 
 impl Window {
-    /// These are the counts now; returns how much of each was added within the window. What was
-    /// counted before the first look counts as of that moment.
+    /// Returns the increment of each counter within the window. Counts from before the first call
+    /// are treated as if they had happened at that call.
     pub(crate) fn observe(&mut self, now: Duration, counts: &[u64]) -> Vec<u64> {
         let before = now.checked_sub(WINDOW);
-        // The last one before the window is the one to compare with.
+        // The last sample before the window is the base of the comparison.
         while before.is_some_and(|before| self.0.get(1).is_some_and(|(at, _)| *at <= before)) {
             self.0.pop_front();
         }
@@ -45,7 +45,7 @@ mod tests {
         let at = Duration::from_secs;
         let mut count = 0;
         for second in 0..3_600 {
-            // 500 within a second, at the end of the first minute.
+            // 500 events within a second, at the end of the first minute.
             if second == 60 {
                 count += 500;
             }
@@ -55,7 +55,7 @@ mod tests {
             } else {
                 0
             };
-            // A look may be late by a step.
+            // The window's end is accurate to one step.
             let sloppy = (360..=370).contains(&second);
             assert!(recent == expected || sloppy, "{second}: {recent}");
             let trickle = window.observe(at(second), &[count, second])[1];

@@ -1,5 +1,6 @@
-//! `bench abuse`: every attack is run for a second. The node survives, the figures are there, and
-//! nothing is left behind. Times are not judged: other tests run beside.
+//! `bench abuse`: every attack runs for a second. The node must survive, the figures must be
+//! present, and no file or process may be left. Latencies are not checked, because other tests run
+//! concurrently.
 
 mod support;
 
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use support::{DEADLINE, TempDir, finish, program, run, signal};
 
-/// The bench with its temporary files in a directory of the test's.
+/// The benchmark, with its temporary files in the test's directory.
 fn bench(home: &TempDir, args: &[&str]) -> Command {
     let mut command = program(home);
     command.env("TMPDIR", home.path());
@@ -19,7 +20,7 @@ fn bench(home: &TempDir, args: &[&str]) -> Command {
     command
 }
 
-/// Neither files nor processes are left.
+/// Checks that no files or processes are left.
 #[track_caller]
 fn assert_nothing_is_left(home: &TempDir) {
     let files: Vec<_> = fs::read_dir(home.path()).unwrap().flatten().collect();
@@ -28,7 +29,7 @@ fn assert_nothing_is_left(home: &TempDir) {
     assert!(left.is_empty(), "left running: {left:?}");
 }
 
-/// The command lines of processes that name a directory.
+/// Returns the command lines of processes that contain a directory.
 fn processes(home: &TempDir) -> Vec<String> {
     let path = home.path().to_str().unwrap();
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -182,7 +183,7 @@ fn only_known_attacks_on_this_machine_are_run() {
 
 #[test]
 fn what_a_bench_started_does_not_outlive_it() {
-    // The attacker's words do not name the directory.
+    // The attacker's arguments do not contain the directory.
     for (args, started) in [
         (&["abuse", "--attack", "relay-streams"][..], 1),
         (&["serve", "--transport", "dmsg"], 2),

@@ -1,5 +1,5 @@
-//! `skydht bench` gives figures that can be true. How good they are is nothing that a test can
-//! know of the machine it runs on.
+//! `skydht bench` prints plausible figures. Their quality depends on the machine, and is not
+//! tested.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn is_between(value: &Value, path: &str, least: f64, most: f64) {
     );
 }
 
-/// Where figures come from stands in each result.
+/// Checks that a result contains its provenance.
 #[track_caller]
 fn says_where_it_is_from(report: &Value, command: &str) {
     assert_eq!(report["seed"], 1);
@@ -45,7 +45,7 @@ fn each_operation_of_a_network_has_its_cost() {
     says_where_it_is_from(&report, "bench network --nodes 5");
     assert_eq!(report["failures"], 0, "{report:#}");
     assert_eq!(report["samples"].as_array().unwrap().len(), 2);
-    // Every node has a session with every other, seen from both ends.
+    // Every node has a session with every other one, counted at both ends.
     is_between(&report, "sessions", 20.0, 20.0);
     for kind in ["put", "get", "get_fresh"] {
         for figure in ["min", "avg", "p50", "p95", "p99", "p999", "max"] {
@@ -55,7 +55,7 @@ fn each_operation_of_a_network_has_its_cost() {
         assert_eq!(report[kind]["each"]["allocations"], Value::Null);
     }
     let put = &report["put"];
-    // Four others, of whom each is asked once or twice, and each of whom verifies.
+    // There are four other nodes; each is asked once or twice, and verifies once.
     is_between(put, "each/requests", 4.0, 20.0);
     is_between(put, "each/verifications", 4.0, 8.0);
     is_between(put, "each/message_bytes", 4.0 * 500.0, 1e5);
@@ -105,7 +105,7 @@ fn serve(transport: &str) -> Value {
         is_between(mix, "latency_ms/p99", p50, 2e4);
         is_between(mix, "latency_ms/p999", number(mix, "latency_ms/p99"), 2e4);
     }
-    // Not more than there are in a sample.
+    // At most as many as there are in a sample.
     is_between(&mixes[3], "requests", 1.0, 400.0);
     report
 }
@@ -171,7 +171,7 @@ fn a_reconciliation_has_its_figures() {
     assert_eq!(report["fetched"], 10);
     assert_eq!(report["given"], 10);
     is_between(&report, "round_trips", 1.0, 4.0);
-    // Twenty items of 300 bytes and what belongs to each.
+    // Twenty items of 300 bytes, with their other fields.
     is_between(&report, "item_bytes", 6_000.0, 12_000.0);
     is_between(&report, "beyond_bytes", 100.0, 16_384.0);
     is_between(&report, "equal_bytes", 60.0, 1_024.0);

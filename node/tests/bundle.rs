@@ -1,4 +1,4 @@
-//! One file for a bug report: what is in it, and what never is.
+//! `skydht bundle`: the content of a bug report, which must not contain secrets.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use support::{Node, TempDir, finish, program};
 
-/// The names in an archive, as tar reads it, and all that is in it.
+/// Returns the names in an archive, as tar lists them, and their contents.
 fn read(path: &str) -> (Vec<String>, String) {
     let tar = |option: &str| {
         let ran = Command::new("tar").args([option, path]).output().unwrap();
@@ -71,7 +71,7 @@ fn a_bundle_of_a_node_has_its_state_and_no_secret() {
     }
     let mode = fs::metadata(&out).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    // Nothing is overwritten.
+    // Existing files are not overwritten.
     finish(&mut command, b"").exits(6);
 }
 

@@ -1,4 +1,4 @@
-//! Usage, keys and configuration: exit statuses, and what is said where.
+//! Command-line usage, keys and configuration: exit statuses, and the text on each stream.
 
 mod support;
 
@@ -117,7 +117,7 @@ fn unknown_words_suggest_only_commands_that_there_are() {
         ("confg", Some("config")),
         ("lists", None),
         ("frobnicate", None),
-        // No suggestion is the word that was refused, but where it is a command.
+        // A rejected word is suggested only where it is a command.
         ("ls", None),
     ] {
         if typed == "ls" {
@@ -160,13 +160,13 @@ fn every_option_that_is_a_time_reads_alike() {
                 args.push(&option);
                 run(&home, &args)
             };
-            // A bench needs no node: with a right time it would run that long.
+            // A benchmark needs no node: with a valid duration it would run for that long.
             let taken: &[&str] = match command.words[0].as_str() {
-                // Without a node the doctor says what is wrong with that.
+                // Without a node, the doctor checks the surroundings.
                 "bench" | "doctor" => &[],
                 _ => &["5", "5s", "1.5s", "250ms", "10m", "600", "1m30s"],
             };
-            // Nobody is there to ask: the option itself was right.
+            // No node answers, but the option itself is valid.
             for time in taken {
                 with(time).exits(3);
             }
@@ -215,7 +215,7 @@ fn config_set_changes_one_key_and_writes_nothing_that_run_refuses() {
         assert!(ran.stderr.contains(why), "{key} {value}: {ran:?}");
         assert_eq!(fs::read_to_string(&file).unwrap(), before);
     }
-    // What leaves a key open may be set, and what is set be taken out again.
+    // An empty value may be set, and a key may be removed.
     config(&["set", "full_node", "null"]).exits(0);
     config(&["set", "full_node", "true"]).exits(0);
     for was_set in [true, false] {
@@ -223,7 +223,7 @@ fn config_set_changes_one_key_and_writes_nothing_that_run_refuses() {
         assert_eq!(ran.json()["was_set"], was_set, "{ran:?}");
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), before);
-    // What a visor calls by another name stands there once.
+    // An alias and its key may not both be set.
     config(&["set", "limits.store_items", "5"]).exits(0);
     let ran = config(&["set", "max_items", "6"]).exits(2);
     assert!(ran.stderr.contains("already set"), "{ran:?}");
@@ -265,7 +265,7 @@ fn config_init_names_places_from_the_root_and_leaves_nothing_when_it_fails() {
         let path = place.as_str().unwrap();
         assert!(path.starts_with(home.path().to_str().unwrap()), "{path}");
     }
-    // Its file cannot be made: where a directory should be is a file.
+    // The file cannot be created, because there is a file in place of its directory.
     fs::write(home.join("file"), "").unwrap();
     let (state, file) = (home.join("other"), home.join("file/c.json"));
     run(
@@ -396,7 +396,7 @@ fn config_init_makes_what_run_then_uses() {
         .json();
     assert_eq!(check["key"], made["key"]);
 
-    // A node beside one that is configured where it is looked for is another one.
+    // A node with its own configuration file is separate from one at the default path.
     let first = run(&home, &["config", "init", "--json"]).exits(0).json();
     let (file, state) = (home.join("beside.json"), home.join("beside"));
     let args = [

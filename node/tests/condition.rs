@@ -1,4 +1,4 @@
-//! What the program says when it is needed most: while it starts, and when something is lost.
+//! What the program reports while it starts, and when a part of its network is lost.
 
 mod support;
 
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use support::{Node, TempDir, http, program, request, run, signal, status, until};
 
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
+/// Returns an address where nothing listens.
+fn unused() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }
@@ -57,7 +57,7 @@ fn every_service_stops_cleanly_at_each_signal() {
             signal(service.pid(), name);
             assert_eq!(service.wait(), Some(0), "{what} at SIG{name}");
         }
-        // What is left says nothing of a node that runs.
+        // The remaining files do not suggest a running node.
         assert!(!home.path().join("tcp/api.json").exists());
     }
 }
@@ -70,7 +70,7 @@ fn signals_that_mean_nothing_to_a_node_do_not_end_it() {
         signal(node.pid(), name);
         status(&node, &home);
     }
-    // Some send several for one wish: to the process and to its group, or again.
+    // A stop may be requested by several signals: to the process and to its group, or repeatedly.
     for name in ["TERM", "INT", "TERM", "QUIT"] {
         signal(node.pid(), name);
     }
@@ -105,11 +105,11 @@ fn a_node_under_nohup_outlives_its_terminal() {
 #[test]
 fn a_node_whose_discovery_is_away_answers_from_the_first_second() {
     let home = TempDir::new();
-    // Nobody there, somebody who never answers, a name that nobody knows.
+    // Nothing listens; a listener that never answers; an unknown host name.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let mute = mute.local_addr().map(|at| (mute, at)).unwrap();
     for (url, why) in [
-        (format!("http://{}", nobody()), "connection refused"),
+        (format!("http://{}", unused()), "connection refused"),
         (format!("http://{}", mute.1), ""),
         (
             "http://no-such-host.invalid".into(),
@@ -169,7 +169,7 @@ fn no_command_waits_without_end_for_a_node_that_is_stopped() {
         &["peers"],
         &["get", "self", "--timeout", "2s"],
         &["put", "x", "--timeout", "2s"],
-        // Without a timeout of its own, it must show that it lives.
+        // Without a timeout of its own, the node must answer liveness checks.
         &["get", "self"],
         &["put", "x"],
         &["ping", node.text("key")],
@@ -251,7 +251,7 @@ fn a_node_comes_back_without_its_discovery() {
         reasons(&shown).contains("discovery is not reachable"),
         "{shown:#}"
     );
-    // Alone on this machine the whole network is one relay, whose loss is told as well.
+    // On a single machine the whole network is one relay, whose loss is reported as well.
     server.kill();
     let shown = until(&alice, &home, "red", |status| status["verdict"] == "red");
     assert!(
@@ -262,7 +262,7 @@ fn a_node_comes_back_without_its_discovery() {
 }
 
 #[test]
-fn a_lost_relay_is_told_with_its_address_and_so_is_its_return() {
+fn a_lost_relay_and_its_return_are_reported_with_its_address() {
     let home = TempDir::new();
     let discovery = discovery(&home);
     let url = discovery.text("url").to_owned();
@@ -289,14 +289,14 @@ fn a_lost_relay_is_told_with_its_address_and_so_is_its_return() {
 }
 
 #[test]
-fn a_node_that_reaches_nobody_says_why_for_each_address() {
+fn a_node_that_reaches_no_peer_says_why_for_each_address() {
     let home = TempDir::new();
     let stranger = Node::start(&home, "stranger", &[]);
     let keys = ["k1", "k2", "k3"].map(|name| {
         let made = run(&home, &["keygen", &home.join(name)]).exits(0);
         made.text().trim().to_owned()
     });
-    let refused = nobody();
+    let refused = unused();
     let peers = [
         format!("{}@{refused}", keys[0]),
         format!("{}@{}", keys[1], stranger.text("listen")),
@@ -340,7 +340,7 @@ fn a_node_whose_peers_are_gone_is_red_and_comes_back() {
     b.knows(1);
     until(&b, &home, "green", |status| status["verdict"] == "green");
     a.kill();
-    // An operation finds out; else it is the check of the peers, some minutes later.
+    // The operation notices the loss; otherwise the check of peers would, some minutes later.
     b.run(&home, &["put", "x", "--timeout", "5s"]);
     let shown = until(&b, &home, "red", |status| status["verdict"] == "red");
     assert_eq!(
@@ -387,7 +387,7 @@ fn the_nodes_own_key_among_the_bootstrap_peers_changes_no_verdict() {
     until(&node, &home, "green", |status| status["verdict"] == "green");
 }
 
-/// A discovery whose clock is off by so many seconds, and that knows nobody.
+/// Starts a discovery without entries whose clock is off by this many seconds.
 fn discovery_with_clock(off: Arc<AtomicI64>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
@@ -414,7 +414,7 @@ fn discovery_with_clock(off: Arc<AtomicI64>) -> SocketAddr {
 #[test]
 fn a_clock_that_is_days_off_is_noticed_and_so_is_that_it_was() {
     let home = TempDir::new();
-    // Seen from here it is the same whether their clock is behind or ours ahead.
+    // Whether the discovery's clock is behind or the local one ahead cannot be distinguished.
     let off = Arc::new(AtomicI64::new(-3 * 86_400));
     let url = format!("http://{}", discovery_with_clock(Arc::clone(&off)));
     let mut node = visor(&home, "a", &url);
@@ -443,7 +443,7 @@ fn a_clock_that_is_days_off_is_noticed_and_so_is_that_it_was() {
     );
 }
 
-/// A node that starts from `peer` and keeps its items there.
+/// Starts a node that bootstraps from `peer`, which stores its items.
 fn owner(home: &TempDir, name: &str, peer: &Node, storage: &str) -> Node {
     let peer = peer.address();
     let run = ["run", "--listen", "127.0.0.1:0", "--bootstrap", &peer];
@@ -463,7 +463,7 @@ fn put_three(node: &Node, home: &TempDir) {
 }
 
 #[test]
-fn items_of_an_earlier_run_that_nobody_renews_are_named() {
+fn items_of_an_earlier_run_that_are_not_renewed_are_named() {
     let home = TempDir::new();
     let a = Node::start(&home, "a", &[]);
     let b = owner(&home, "b", &a, "none");
@@ -483,7 +483,7 @@ fn items_of_an_earlier_run_that_nobody_renews_are_named() {
 }
 
 #[test]
-fn lost_connections_are_told_before_their_peers_are_given_up() {
+fn lost_connections_are_reported_before_their_peers_are_removed() {
     let home = TempDir::new();
     let mut a = Node::start(&home, "a", &[]);
     let others: Vec<Node> = (0..3)
@@ -516,7 +516,7 @@ fn items_of_an_earlier_run_that_storage_has_are_renewed_unless_there_is_somethin
     };
     let before = ["one", "two", "once"].map(seq);
     b.run(&home, &["stop"]).exits(0);
-    // Another node of the same key deletes one of them meanwhile.
+    // Another node with the same key deletes one of them meanwhile.
     let dir = std::path::Path::new(&b.dir).to_owned();
     let other = home.path().join("other");
     std::fs::create_dir(&other).unwrap();
@@ -552,7 +552,7 @@ fn items_of_an_earlier_run_that_storage_has_are_renewed_unless_there_is_somethin
 }
 
 #[test]
-fn connections_that_the_limit_on_open_files_takes_away_are_told() {
+fn connections_lost_to_the_limit_of_open_files_are_reported() {
     let home = TempDir::new();
     let discovery = discovery(&home);
     let url = discovery.text("url");

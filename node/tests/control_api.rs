@@ -1,4 +1,4 @@
-//! The control API against browsers, strangers and nonsense.
+//! The control API against browsers, unauthenticated clients and malformed requests.
 
 mod support;
 
@@ -55,7 +55,7 @@ fn strangers_pages_and_nonsense_are_refused() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    // DNS rebinding: the page's own name in Host.
+    // DNS rebinding: the page's host name in Host.
     for path in ["/livez", "/status", "/"] {
         let answer = api.send("GET", path, &[("Host", "evil.example"), token], "");
         assert_eq!(answer.status, 421, "{answer:?}");
@@ -67,7 +67,7 @@ fn strangers_pages_and_nonsense_are_refused() {
     );
     assert_eq!(answer.status, 421);
 
-    // Only /livez without the token.
+    // Only /livez is open without the token.
     assert_eq!(api.send("GET", "/livez", &[host], "").status, 200);
     for path in [
         "/",
@@ -94,7 +94,7 @@ fn strangers_pages_and_nonsense_are_refused() {
     }
     assert_eq!(api.send("POST", "/shutdown", &[host], "").status, 401);
 
-    // Pages may not write, even if they had the token.
+    // Pages may not write, even with the token.
     let answer = api.send(
         "POST",
         "/put",
@@ -104,7 +104,7 @@ fn strangers_pages_and_nonsense_are_refused() {
     assert_eq!(answer.status, 403);
     assert_eq!(answer.json()["code"], "foreign_origin");
 
-    // Nonsense.
+    // Malformed requests.
     assert_eq!(
         api.ours("GET", "/nowhere", "").json()["code"],
         "no_such_path"
@@ -115,7 +115,7 @@ fn strangers_pages_and_nonsense_are_refused() {
     assert_eq!(api.ours("POST", "/put", r#"{"txt": "a"}"#).status, 400);
     assert_eq!(api.ours("POST", "/get", r#"{"pk": "02"}"#).status, 400);
     assert_eq!(api.ours("GET", "/get/xyz", "").status, 400);
-    // Nothing is taken by its position, and every refusal is JSON.
+    // Members are not assigned by position, and every refusal is JSON.
     for path in ["/put", "/get", "/ping"] {
         for body in [
             r#"["dg=="]"#,
@@ -159,7 +159,7 @@ fn strangers_pages_and_nonsense_are_refused() {
 }
 
 #[test]
-fn every_answer_is_json_with_a_schema_that_nobody_keeps() {
+fn every_answer_is_json_with_a_schema_and_is_not_cached() {
     let home = TempDir::new();
     let api = Api::start(&home);
     let index = api.ours("GET", "/", "").json();
@@ -168,11 +168,11 @@ fn every_answer_is_json_with_a_schema_that_nobody_keeps() {
     for endpoint in endpoints
         .iter()
         .filter(|endpoint| endpoint["path"] != "/shutdown")
-        // Events without end.
+        // An endless stream of events.
         .filter(|endpoint| !endpoint["path"].as_str().unwrap().starts_with("/watch/"))
-        // Text, see tests/metrics.rs.
+        // Plain text; see tests/metrics.rs.
         .filter(|endpoint| endpoint["path"] != "/metrics")
-        // Hypertext and events without end, see tests/ui.rs.
+        // HTML and an endless stream of events; see tests/ui.rs.
         .filter(|endpoint| !matches!(endpoint["path"].as_str(), Some("/ui" | "/ui/events")))
     {
         let path = endpoint["path"]
@@ -193,7 +193,7 @@ fn every_answer_is_json_with_a_schema_that_nobody_keeps() {
             "{path}"
         );
     }
-    // Alone, there is nobody to ask: not ready, and it says why.
+    // Without peers the node is not ready, and says why.
     let ready = api.ours("GET", "/readyz", "");
     assert_eq!(ready.status, 503);
     assert!(
@@ -203,7 +203,7 @@ fn every_answer_is_json_with_a_schema_that_nobody_keeps() {
             .starts_with("alone"),
         "{ready:?}"
     );
-    // The configuration holds no secret.
+    // The configuration contains no secret.
     let config = api.ours("GET", "/config", "").body;
     let secret = fs::read_to_string(format!("{}/node.key", api.node.dir)).unwrap();
     assert!(
@@ -229,7 +229,7 @@ fn idle_and_slow_connections_do_not_keep_others_out_or_the_node_up() {
     assert_eq!(api.node.wait(), Some(0));
     let mut rest = Vec::new();
     slow[0].set_read_timeout(Some(DEADLINE)).unwrap();
-    // Closed, in whichever way.
+    // The connection is closed, with or without an error.
     let _ = slow[0].read_to_end(&mut rest);
     assert!(TcpStream::connect(&api.host).is_err(), "the port is free");
 }

@@ -1,4 +1,4 @@
-//! The demo and the bench: what they say must be what happened.
+//! The demo and a benchmark: their reports must match what happened.
 
 mod support;
 
@@ -74,7 +74,8 @@ fn the_demo_over_dmsg_loses_nothing_when_a_server_is_killed() {
 #[test]
 fn a_demo_that_stays_answers_commands() {
     let home = TempDir::new();
-    // The helper's options for `run` fit: state directory and API's address are the demo's own.
+    // The options that `start_with` adds have no effect: state directory and API address are the
+    // demo's own.
     let args = ["demo", "--nodes", "8", "--items", "4", "--stay"];
     let demo = Node::start_with(&home, "unused", &args);
     let stay = &demo.about["stay"];
@@ -94,7 +95,7 @@ fn a_demo_that_stays_answers_commands() {
             .text(),
         "hello"
     );
-    // Another node may join.
+    // Another node can join.
     let next = stay["next"][3].as_str().unwrap();
     let (_, url) = next.split_once("run --discovery ").unwrap();
     let (url, _) = url.split_once(' ').unwrap();
@@ -104,7 +105,7 @@ fn a_demo_that_stays_answers_commands() {
     let read = joined.run(&home, &["get", owner]).exits(0);
     assert_eq!(read.text(), "hello");
 
-    // It ends cleanly and takes its directory with it.
+    // It stops cleanly and removes its directory.
     let token = Path::new(token).to_owned();
     let bearer = format!("Bearer {}", fs::read_to_string(&token).unwrap().trim());
     let host = api.strip_prefix("http://").unwrap();

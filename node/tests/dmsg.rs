@@ -1,4 +1,4 @@
-//! The DHT over DMSG, every part a process of its own: a discovery, servers, visors.
+//! The DHT over DMSG, with every part in a process of its own: a discovery, servers, visors.
 
 mod support;
 
@@ -40,7 +40,7 @@ fn key(node: &Node) -> PublicKey {
     node.text("key").parse().unwrap()
 }
 
-/// GET over DMSG, of a server's own key, by a client that knows nothing but the server.
+/// Sends GET requests over DMSG to a server's own key, from a client that knows only this server.
 async fn get_over_dmsg(server: &Node, paths: &[&str]) -> Vec<(u16, String)> {
     let known = KnownServer {
         key: key(server),
@@ -97,7 +97,7 @@ fn discovery_server_and_two_visors_put_and_get() {
     assert_eq!(read["text"], value);
     assert_eq!((&read["agree"], &read["asked"]), (&json!(2), &json!(2)));
 
-    // The discovery has them all.
+    // The discovery has all of them.
     let at = discovery.text("url").strip_prefix("http://").unwrap();
     let host = [("Host", at)];
     let ask = |path: &str| http(at, &request("GET", path, &host, "")).json();
@@ -109,12 +109,12 @@ fn discovery_server_and_two_visors_put_and_get() {
     assert_eq!(servers[0]["static"], key(&server).to_string());
     assert_eq!(servers[0]["server"]["dht_bootstrap"], true);
 
-    // So has the server, for clients without a DHT.
-    let (there, nobody) = (
+    // The server has the entries too, for clients without a DHT.
+    let (there, missing) = (
         format!("/dht/entry/{owner}?salt=s"),
         format!("/dht/entry/{}", "02".repeat(33)),
     );
-    let paths = ["/health", &there, &nobody, "/dht/entry/zz", "/else"];
+    let paths = ["/health", &there, &missing, "/dht/entry/zz", "/else"];
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let answers = runtime.block_on(async {
         let asked = get_over_dmsg(&server, &paths);
@@ -128,7 +128,7 @@ fn discovery_server_and_two_visors_put_and_get() {
     assert_eq!(answers[3], (400, "invalid pk\n".to_owned()));
     assert_eq!(answers[4].0, 404);
 
-    // Whoever stops cleanly takes its entry away.
+    // A node that stops cleanly removes its entry.
     bob.run(&home, &["status"]).exits(0);
     support::signal(bob.pid(), "TERM");
     assert_eq!(bob.wait(), Some(0));
@@ -155,7 +155,7 @@ fn visors_go_on_when_one_of_two_servers_is_killed() {
         visor(&home, "alice", &discovery),
         visor(&home, "bob", &discovery),
     );
-    // Each other and both servers.
+    // Each other, and both servers.
     alice.knows(3);
     bob.knows(3);
     alice.run(&home, &["put", "before"]).exits(0);
@@ -233,7 +233,7 @@ fn a_visor_remembers_whom_it_knew_by_their_keys() {
     let mut bob = visor(&home, "bob", &discovery);
     bob.wait_for("peers remembered");
     bob.knows(2);
-    // Saved again at the stop, with both.
+    // The peers are saved again at the stop, with both of them.
     signal(bob.pid(), "TERM");
     assert_eq!(bob.wait(), Some(0));
     let mut bob = visor(&home, "bob", &discovery);
@@ -249,8 +249,8 @@ fn a_command_can_join_over_dmsg_for_one_operation() {
     let home = TempDir::new();
     let discovery = discovery(&home);
     let url = discovery.text("url");
-    let nobody = ["get", &"02".repeat(33), "--discovery", url, "--json"];
-    let failure = run(&home, &nobody).exits(3).json();
+    let missing = ["get", &"02".repeat(33), "--discovery", url, "--json"];
+    let failure = run(&home, &missing).exits(3).json();
     assert_eq!(failure["code"], "unreachable");
     let why = failure["message"].as_str().unwrap();
     assert!(why.contains("the discovery knows no server"), "{why}");
@@ -264,7 +264,7 @@ fn a_command_can_join_over_dmsg_for_one_operation() {
     assert_eq!(read.text(), "hello");
     let ping = ["ping", server.text("key"), "--discovery", url];
     run(&home, &ping).exits(0);
-    // Nobody stays behind.
+    // No entry is left behind.
     let at = url.strip_prefix("http://").unwrap();
     let asked = request("GET", "/dmsg-discovery/entries", &[("Host", at)], "");
     assert_eq!(http(at, &asked).json(), json!([]));
@@ -315,7 +315,7 @@ fn servers_can_be_configured_without_a_discovery() {
     assert_eq!(read.text(), "hello");
 }
 
-/// The new server is told of one that the visor knows, and of no discovery.
+/// The new server knows one that the visor knows, too, but no discovery.
 #[test]
 fn without_its_discovery_a_visor_finds_a_new_server_in_the_dht() {
     let home = TempDir::new();
@@ -350,9 +350,9 @@ fn without_its_discovery_a_visor_finds_a_new_server_in_the_dht() {
 #[test]
 fn a_visor_waits_for_its_discovery_and_says_so() {
     let home = TempDir::new();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", nobody.local_addr().unwrap());
-    drop(nobody);
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", unused.local_addr().unwrap());
+    drop(unused);
     let mut command = program(&home);
     command.args(["run", "--discovery", &url, "--api-listen", "127.0.0.1:0"]);
     says_while_it_starts(command, "no DMSG server yet: discovery unavailable");
@@ -375,7 +375,7 @@ fn a_server_that_the_discovery_refuses_says_why() {
     );
 }
 
-/// Runs a command that cannot start until it logs this, and ends it.
+/// Runs a command that cannot start, until it logs this text, and stops it.
 #[track_caller]
 fn says_while_it_starts(mut command: Command, part: &str) {
     let mut child = command.spawn().unwrap();
@@ -385,7 +385,7 @@ fn says_while_it_starts(mut command: Command, part: &str) {
         let mut lines = log.lines().map_while(Result::ok);
         let found = lines.any(|line| line.contains(&wanted));
         let _ = sender.send(found);
-        // Nobody else reads what it says at its end.
+        // The log must be read to its end, so that the process does not block.
         lines.for_each(drop);
     });
     let found = said.recv_timeout(DEADLINE);
@@ -529,8 +529,8 @@ fn what_cannot_be_is_refused_with_what_to_do() {
     );
 }
 
-/// A network without clear HTTP, as upstream's since June 2026: who knows the discovery's key and
-/// one server gets everywhere.
+/// A network without plain HTTP, as upstream's since June 2026: the discovery's key and one server
+/// are sufficient.
 #[test]
 fn without_clear_http_a_discovery_on_dmsg_is_found_through_a_known_server() {
     let home = TempDir::new();

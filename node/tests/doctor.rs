@@ -1,4 +1,4 @@
-//! Everything that keeps a node from its work, broken on purpose: `skydht doctor` names it.
+//! `skydht doctor` against every fault that it can find, each caused on purpose.
 
 mod support;
 
@@ -14,13 +14,13 @@ use support::{Node, Ran, TempDir, finish, program, signal, until};
 
 const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
 
-/// An address that nothing listens at.
+/// Returns an address where nothing listens.
 fn unused() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }
 
-/// The doctor of a state directory, for a node on free ports.
+/// Builds the doctor's command for a state directory, with free ports.
 fn doctor(home: &TempDir, environment: &[(&str, &str)]) -> Command {
     let mut command = program(home);
     command
@@ -35,7 +35,7 @@ fn ask(home: &TempDir, environment: &[(&str, &str)]) -> Ran {
     finish(&mut doctor(home, environment), b"")
 }
 
-/// The reason of this kind. Each says what, how it is known, and what to do.
+/// Returns the reason with this check, which must have cause, evidence and remedy.
 #[track_caller]
 fn reason<'a>(report: &'a Value, check: &str) -> &'a Value {
     let reasons = report["reasons"].as_array().unwrap();
@@ -48,7 +48,8 @@ fn reason<'a>(report: &'a Value, check: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("nothing about {check} in {report:#}"))
 }
 
-/// That the doctor ends with this status and names this; it comes first where it is why.
+/// Checks that the doctor exits with this status and reports this evidence; the root cause comes
+/// first.
 #[track_caller]
 fn finds(ran: Ran, exit: i32, check: &str, evidence: &str) -> Value {
     let report = ran.exits(exit).json();
@@ -60,7 +61,7 @@ fn finds(ran: Ran, exit: i32, check: &str, evidence: &str) -> Value {
     report
 }
 
-/// What was looked at and is right.
+/// Returns whether a check succeeded.
 fn fine(report: &Value, check: &str) -> bool {
     let checked = report["checked"].as_array().unwrap();
     checked
@@ -86,9 +87,9 @@ fn a_machine_that_is_ready_lacks_a_node_and_peers_alone() {
     ] {
         assert!(fine(&report, check), "{check}: {report:#}");
     }
-    // It looks, and makes nothing.
+    // The doctor creates nothing.
     assert!(!home.path().join("s").exists());
-    // As text: the verdict first, then each command to run.
+    // As text: the verdict first, then a command for each reason.
     let mut command = program(&home);
     command
         .args(["doctor", "--state-dir", &home.join("s")])
@@ -166,7 +167,7 @@ fn a_state_directory_that_cannot_be_made_or_that_others_may_write_to() {
     finds(ask(&home, &[]), 2, "state_dir", "chmod");
 }
 
-/// Runs the doctor under a limit of the shell's.
+/// Runs the doctor under a limit set by the shell.
 fn limited(home: &TempDir, limit: &str) -> Ran {
     let mut command = Command::new("sh");
     command
@@ -190,7 +191,7 @@ fn a_disk_without_room() {
     fs::create_dir(&dir).unwrap();
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
     finds(limited(&home, "ulimit -f 0"), 2, "disk", "df -h");
-    // What it wrote to see that is gone.
+    // Its test file has been removed.
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
     assert!(fine(&ask(&home, &[]).exits(1).json(), "state_dir"));
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
@@ -224,7 +225,7 @@ fn bootstrap_peers_that_do_not_answer_or_are_others() {
     let stranger = format!("{KEY}@{}", other.text("listen"));
     let ran = ask(&home, &[("SKYDHT_BOOTSTRAP", &stranger)]);
     finds(ran, 2, "bootstrap", "not with this key");
-    // One that answers will do.
+    // A single bootstrap peer that answers is sufficient.
     let both = format!("{peer},{}", other.address());
     let report = ask(&home, &[("SKYDHT_BOOTSTRAP", &both)]).exits(1).json();
     assert!(fine(&report, "bootstrap"), "{report:#}");
@@ -291,7 +292,7 @@ fn a_node_that_runs_is_asked_and_one_that_hangs_is_named() {
     until(&node, &home, "green", |status| status["verdict"] == "green");
     let report = ask(&home, &[]).exits(0).json();
     assert_eq!(report["reasons"], serde_json::json!([]));
-    // Its own ports are no finding.
+    // A running node's own ports are not reported as taken.
     let at = node.text("listen").to_owned();
     ask(&home, &[("SKYDHT_LISTEN", &at)]).exits(0);
     signal(node.pid(), "STOP");

@@ -1,11 +1,11 @@
-//! Full nodes through the program: switched at run time, reconciled by hand, listed.
+//! Full nodes through the program: switched at run time, reconciled on request, listed.
 
 mod support;
 
 use serde_json::{Value, json};
 use support::{Node, TempDir, until};
 
-/// What a node lists, one object a line.
+/// Lists a node's items, one object per line.
 fn list(node: &Node, home: &TempDir, more: &[&str]) -> Vec<Value> {
     let ran = node
         .run(home, &[&["list", "--json"], more].concat())
@@ -32,7 +32,7 @@ fn a_node_made_a_full_node_holds_what_others_hold_and_says_what() {
     assert_eq!(state(&second)["full_node"], false);
     for n in 0..30 {
         let (value, salt) = (format!("value {n}"), format!("salt {n}"));
-        // Kept by the first alone: it tells no other node.
+        // Only the first node stores it: it knows no other node.
         first.run(&home, &["put", &value, "--salt", &salt]).exits(0);
     }
     let refused = second.run(&home, &["sync"]).exits(6);
@@ -50,7 +50,7 @@ fn a_node_made_a_full_node_holds_what_others_hold_and_says_what() {
     let synced = second.run(&home, &["sync", &key, "--json"]).exits(0).json();
     assert_eq!(synced["peers"][0]["key"], *key);
     assert_eq!(synced["peers"][0]["error"], Value::Null);
-    // By salt, by owner, by the target's first digits, with values and without.
+    // By salt, by owner, by the first digits of the target, with values and without.
     let owned = list(&second, &home, &["--owner", &key]);
     assert!(owned.len() >= 30, "{}", owned.len());
     let one = list(&second, &home, &["--salt", "salt 7", "--values"]);
@@ -73,15 +73,15 @@ fn a_node_made_a_full_node_holds_what_others_hold_and_says_what() {
         .exits(0);
     assert!(text.text().contains("\n  value 7\n"), "{text:?}");
     second.run(&home, &["list", "--prefix", "xyz"]).exits(2);
-    // Peers that are none, or not there.
-    let nobody = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
+    // Peers that do not exist.
+    let unknown_peer = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
     let failed = second
-        .run(&home, &["sync", nobody, "--json"])
+        .run(&home, &["sync", unknown_peer, "--json"])
         .exits(5)
         .json();
     assert_eq!(failed["peers"][0]["error"], "unreached");
     second.run(&home, &["sync", second.text("key")]).exits(2);
-    // And back.
+    // The node becomes a regular one again.
     let off = second
         .run(&home, &["full-node", "off", "--json"])
         .exits(0)

@@ -1,4 +1,4 @@
-//! Old visors register at one gateway and ask at another; in between there is only the DHT.
+//! Old visors register at one gateway and ask another one; only the DHT connects them.
 
 mod support;
 
@@ -11,7 +11,7 @@ use skydht_discovery::{dmsg, transport, web};
 use support::old_visor::{OldVisor, between, key};
 use support::{DEADLINE, Node, TempDir, until};
 
-/// Starts a gateway with a key that was made before.
+/// Starts a gateway with an existing key.
 fn gateway(home: &TempDir, name: &str, config: &str, peer: &str) -> Node {
     let key_file = home.join(&format!("{name}.key"));
     let words = [
@@ -30,7 +30,7 @@ fn gateway(home: &TempDir, name: &str, config: &str, peer: &str) -> Node {
     Node::start_with(home, name, &words)
 }
 
-/// Asks until the answer is so.
+/// Repeats `ask` until it returns a result.
 #[track_caller]
 fn until_answer<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
@@ -81,7 +81,7 @@ fn what_a_visor_registers_at_one_gateway_another_one_answers() {
     let bind = Call::Bind(Carrier::Tcp, Box::new(binding));
     assert_eq!(visor.signed(bind.write()).status(), 200);
 
-    // Another visor asks elsewhere, in upstream's words.
+    // Another visor asks the second gateway, in upstream's protocol.
     let asker = OldVisor { n: 9, at: &there };
     let entry = dmsg::Call::Entry(key(1));
     let found = until_answer("the entry", || {
@@ -109,13 +109,13 @@ fn what_a_visor_registers_at_one_gateway_another_one_answers() {
         panic!("{found:?}")
     };
     assert_eq!(found.remote_addr, "127.0.0.1:7777");
-    // What is nowhere is not found, in upstream's words, too.
+    // Missing entries are reported in upstream's protocol, too.
     let missing: web::Response = asker.exchange(&dmsg::Call::Entry(key(5)).write());
     assert_eq!(missing.status(), 404);
     let status = until(&east, &home, "published", |it| it["mirror"]["waiting"] == 0);
-    // An entry, three lists of transports, services, an address.
+    // One entry, three lists of transports, one list of services, one address.
     assert_eq!(status["mirror"]["published"], 6, "{status:#}");
-    // The one where it registered is gone: the other one still answers.
+    // The gateway where the visor registered is gone; the other one still answers.
     east.kill();
     assert_eq!(asker.exchange(&entry.write()).status(), 200);
 }
@@ -177,7 +177,7 @@ fn what_a_visor_of_ours_registers_is_in_the_dht_and_at_the_services() {
         (&report["transports"], &report["services"]),
         (&json!(1), &json!(1))
     );
-    // A full node finds them by what they are.
+    // A full node finds the services by type.
     let found = until_answer("the service", || {
         let ran = full.run(&home, &["services", "vpn", "--country", "DE", "--json"]);
         (ran.code == Some(0)).then(|| ran.json())
@@ -198,7 +198,7 @@ fn what_a_visor_of_ours_registers_is_in_the_dht_and_at_the_services() {
     assert_eq!(found["transports"][0]["standing"], "one_side");
     let two = key(2).to_string();
     full.run(&home, &["transports", &two]).exits(0);
-    // An old visor finds them at the services.
+    // An old visor finds the transports at the service.
     let asker = OldVisor { n: 9, at };
     let call = transport::Call::OfEdge(own);
     until_answer("transports", || {
@@ -211,7 +211,7 @@ fn what_a_visor_of_ours_registers_is_in_the_dht_and_at_the_services() {
     until_answer("the address", || {
         Answer::read(&resolve, &asker.signed(resolve.write())).ok()
     });
-    // What it has no more goes from both.
+    // Withdrawn records are removed from both.
     std::fs::write(&services, "[]").unwrap();
     visor
         .run(&home, &["register", "--services", &services])
@@ -225,7 +225,7 @@ fn what_a_visor_of_ours_registers_is_in_the_dht_and_at_the_services() {
         (&report["services"], &report["transports"]),
         (&json!(0), &json!(1))
     );
-    // What is not the visor's own is refused.
+    // Records of other visors are refused.
     let foreign = json!([{"address": format!("{two}:44"), "type": "vpn", "version": "v1"}]);
     std::fs::write(&services, foreign.to_string()).unwrap();
     let refused = visor.run(&home, &["register", "--services", &services]);

@@ -1,7 +1,7 @@
-//! The JSON of each command, for success and failure, against files in `golden/`.
+//! The JSON of each command, for success and failure, compared with files in `golden/`.
 //!
-//! What differs from run to run is replaced by its kind; numbers by 0. To accept a change,
-//! run with `SKYDHT_UPDATE_GOLDEN=1` and read the difference before committing it.
+//! Values that differ between runs are replaced by their kind, and numbers by 0. To accept a
+//! change, run with `SKYDHT_UPDATE_GOLDEN=1`, and read the difference before committing it.
 
 mod support;
 
@@ -11,10 +11,10 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use support::{Node, TempDir, http, program, request, run};
 
-/// Replaces what differs from run to run.
+/// Replaces values that differ between runs.
 fn normal(value: Value, key: &str, home: &str) -> Value {
     match value {
-        // Which counters there are is the core's affair.
+        // The set of counters is the core's; only its presence is checked.
         Value::Object(map) if key == "counters" => json!({"…": i32::from(map.is_empty())}),
         Value::Object(map) => Value::Object(
             map.into_iter()
@@ -36,7 +36,7 @@ fn normal(value: Value, key: &str, home: &str) -> Value {
     }
 }
 
-/// Which limits there are is the core's affair, too; the first one shows their shape.
+/// The set of limits is the core's, too; the first one shows the format.
 fn is_further_limit(value: &Value) -> bool {
     let name = value["key"]
         .as_str()
@@ -52,7 +52,7 @@ fn normal_text(text: &str, home: &str) -> String {
             .find(|c: char| !(c.is_ascii_alphanumeric() || ".:".contains(c)))
             .unwrap_or(word.len());
         let (token, rest) = word.split_at(end);
-        // A key with a port of DMSG.
+        // A key with a DMSG port.
         let (token, rest) = match token.split_once(':') {
             Some((key, _)) if key.len() == 66 => word.split_at(66),
             _ => (token, rest),
@@ -68,7 +68,7 @@ fn normal_text(text: &str, home: &str) -> String {
         });
         out.push_str(rest);
     }
-    // How long it took.
+    // The duration of the operation.
     match out.rfind(", ").filter(|at| out[*at..].ends_with(" ms")) {
         Some(at) => format!("{}, <time>", &out[..at]),
         None => out,
@@ -234,7 +234,7 @@ fn commands_on_nodes() {
     check("status", json(&b, &["status"], 0), &home);
     check("ping", json(&b, &["ping", &owner], 0), &home);
 
-    // The command's JSON is the HTTP body.
+    // The command's JSON equals the HTTP body.
     let bearer = format!("Bearer {}", b.token());
     let headers = [("Host", b.api()), ("Authorization", bearer.as_str())];
     let body = |method: &str, path: &str, body: &str| {
@@ -245,7 +245,7 @@ fn commands_on_nodes() {
     check("ls_none", body("GET", "/items", ""), &home);
     check("full_node", body("GET", "/full-node", ""), &home);
     check("syncs_none", body("GET", "/sync", ""), &home);
-    // One page, wherever it lies among the targets.
+    // All items with this salt fit into one page.
     let filter = r#"{"salt":"s"}"#;
     check("list", body("POST", "/list", filter), &home);
     check("status", body("GET", "/status", ""), &home);
@@ -282,12 +282,12 @@ fn commands_on_nodes() {
     let trace = ["replay", &journal, "--json", "--trace-op"];
     let trace = |op, code| run(&home, &[&trace[..], &[op]].concat()).exits(code).json();
     let mut course = trace("1", 0);
-    // The core's own shape.
+    // The format of outcomes is the core's.
     course["outcome"] = json!({"…": i32::from(course["outcome"]["get"]["Ok"].is_object())});
     check("replay_trace", course, &home);
     check("replay_no_operation", trace("9999", 2), &home);
     let mut step = replay(&["--until", "0", "--explain"]);
-    // Its fields are the status report's, and the core's affair.
+    // The snapshot's fields are the core's, and are covered by the status report.
     step["snapshot"] = json!({"…": i32::from(step["snapshot"].is_object())});
     check("replay_step", step, &home);
 }

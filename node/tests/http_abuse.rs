@@ -1,4 +1,4 @@
-//! The control API and the DMSG discovery while others hold, flood or stall their connections.
+//! The control API and the DMSG discovery while clients hold, flood or stall connections.
 
 mod support;
 
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use support::{DEADLINE, Node, TempDir, http, request};
 
-/// More than either has places for.
+/// More connections than either server has slots for.
 const MANY: usize = 1_100;
-/// Held connections go after ten seconds each by themselves; waiting for that is not enough.
+/// Held connections are closed after ten seconds each; answers must not need that long.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A server and what everybody may ask it.
+/// A server, and a path that is open to all.
 struct Target<'a> {
     host: &'a str,
     open: &'a str,
@@ -33,19 +33,19 @@ impl Target<'_> {
         )
     }
 
-    /// Connections on each of which this was written, as far as it was taken.
+    /// Opens connections and writes these bytes to each, as far as the socket accepts them.
     fn hold(&self, bytes: &[u8]) -> Vec<TcpStream> {
         let hold = |_| {
             let mut stream = self.connect();
             stream.set_nonblocking(true).unwrap();
-            // Those that were sent away meanwhile fail.
+            // Connections that were closed meanwhile fail.
             let _ = stream.write(bytes);
             stream
         };
         (0..MANY).map(hold).collect()
     }
 
-    /// Whoever comes anew is answered.
+    /// Checks that new clients are answered.
     #[track_caller]
     fn answers(&self, what: &str, path: &str, headers: &[(&str, &str)]) {
         let begun = Instant::now();
@@ -58,7 +58,7 @@ impl Target<'_> {
         assert!(begun.elapsed() < SOON, "{what}: {:?}", begun.elapsed());
     }
 
-    /// Each kind of connection that asks for nothing, or does not read.
+    /// Returns the bytes for each kind of connection that sends no request, or does not read.
     fn attacks(&self) -> [(&'static str, Vec<u8>); 4] {
         [
             ("silent", Vec::new()),
@@ -71,13 +71,13 @@ impl Target<'_> {
         ]
     }
 
-    /// What is answered, or not, without harm.
+    /// Sends malformed requests, which must be harmless.
     fn nonsense(&self) {
         let send = |text: &str| {
             let mut stream = self.connect();
             let _ = stream.write_all(text.as_bytes());
             let mut answer = Vec::new();
-            // It may be reset behind the answer.
+            // The connection may be reset after the response.
             let _ = stream.read_to_end(&mut answer);
             String::from_utf8_lossy(&answer)
                 .lines()
@@ -88,7 +88,7 @@ impl Target<'_> {
         let many = self.head(&format!("{}\r\n", "X: y\r\n".repeat(10_000)));
         for huge in [long, many] {
             let status = send(&huge);
-            // The rest of what is sent may meet a reset before the answer is read.
+            // A reset may arrive before the response has been read.
             let refused = status.is_none_or(|it| it.starts_with("HTTP/1.1 431"));
             assert!(refused, "a huge head");
         }
@@ -103,7 +103,7 @@ impl Target<'_> {
 }
 
 #[test]
-fn held_connections_keep_nobody_from_the_control_api() {
+fn held_connections_do_not_block_the_control_api() {
     let home = TempDir::new();
     let node = Node::start(&home, "a", &[]);
     let bearer = format!("Bearer {}", node.token());
@@ -121,7 +121,7 @@ fn held_connections_keep_nobody_from_the_control_api() {
 }
 
 #[test]
-fn held_connections_keep_nobody_from_the_dmsg_discovery() {
+fn held_connections_do_not_block_the_dmsg_discovery() {
     let home = TempDir::new();
     let mut command = support::program(&home);
     command.args(["dmsg-discovery", "--addr", "127.0.0.1:0", "--json"]);
@@ -157,7 +157,7 @@ fn a_guess_at_the_token_costs_a_connection() {
     let _ = stream.read_to_end(&mut answers);
     let answers = String::from_utf8_lossy(&answers);
     assert_eq!(answers.matches("HTTP/1.1 401").count(), 1, "{answers}");
-    // Those who ask without a token, where none is wanted, may ask a few times.
+    // Clients without a token may send a few requests to open paths.
     let mut stream = target.connect();
     let ask = target.head("\r\n").repeat(50);
     stream.write_all(ask.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! A discovery over HTTPS, and who believes its certificate.
+//! A discovery over HTTPS, and clients that trust its certificate or not.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use support::{Node, TempDir, finish, program};
 
-/// Of an authority that only these tests believe.
+/// Returns the path of a certificate by an authority that only these tests trust.
 fn file(name: &str) -> String {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../driver/tests/redis/tls");
     format!("{dir}/{name}")
@@ -65,7 +65,7 @@ fn servers_and_visors_meet_at_a_discovery_over_https() {
 fn a_certificate_that_is_not_believed_is_named_with_what_to_do() {
     let home = TempDir::new();
     let discovery = discovery(&home);
-    // Signed by another authority, for all that is known.
+    // Only a certificate of another authority is trusted.
     let mut command = believing(&home, "server.pem");
     let get = [
         "get",

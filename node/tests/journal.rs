@@ -1,4 +1,4 @@
-//! Runs recorded by the built program, replayed by it.
+//! Journals recorded by the built program, and replayed by it.
 
 mod support;
 
@@ -10,7 +10,7 @@ use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
 use serde_json::Value;
 use support::{DEADLINE, Node, TempDir, http, program, request, run};
 
-/// Starts a node that records itself.
+/// Starts a node that records a journal.
 fn recorded(home: &TempDir, name: &str, bootstrap: &[&Node], more: &[&str]) -> (Node, String) {
     let journal = home.join(&format!("{name}.journal"));
     let peers: Vec<String> = bootstrap.iter().map(|node| node.address()).collect();
@@ -23,7 +23,7 @@ fn recorded(home: &TempDir, name: &str, bootstrap: &[&Node], more: &[&str]) -> (
     (node, journal)
 }
 
-/// Stops a node over its API and waits for its end.
+/// Stops a node over its API and waits until it has ended.
 fn stop(node: Node) {
     let bearer = format!("Bearer {}", node.token());
     let headers = [("Host", node.api()), ("Authorization", &bearer)];
@@ -32,7 +32,7 @@ fn stop(node: Node) {
     assert_eq!(node.wait(), Some(0));
 }
 
-/// A network of three in which the second is recorded: put, get, delete, stop.
+/// Runs a network of three nodes and records the second one: put, get, delete, stop.
 fn session(home: &TempDir) -> (String, String) {
     let mut a = Node::start(home, "a", &[]);
     let (mut b, journal) = recorded(home, "b", &[&a], &[]);
@@ -66,7 +66,7 @@ fn a_run_replays_to_the_same_digest_without_its_key() {
         fs::metadata(&journal).unwrap().permissions().mode() & 0o777,
         0o600
     );
-    // No encoding of the secret key is in it.
+    // The journal contains no encoding of the secret key.
     let text = fs::read_to_string(home.join("b/node.key")).unwrap();
     let secret = HEXLOWER
         .decode(text.trim().to_ascii_lowercase().as_bytes())
@@ -96,7 +96,7 @@ fn a_run_replays_to_the_same_digest_without_its_key() {
     assert_eq!(first["ending"], "stopped");
     assert_eq!(first["key"], owner.as_str());
     assert!(first["steps"].as_u64().unwrap() > 25, "{first}");
-    // Three puts and gets, what a deletion reads first, and the shutdown.
+    // Three puts and gets, the read before a deletion, and the shutdown.
     assert_eq!(first["operations"], 5, "{first}");
     let again = run(&home, &["replay", &journal]).exits(0);
     let expected = format!("digest {}\n", first["digest"].as_str().unwrap());
@@ -134,7 +134,7 @@ fn damage_is_named_with_its_place_and_a_torn_tail_is_usable() {
     let damaged = home.join("damaged");
     let torn = home.join("torn");
 
-    // The 21st record: a header, then steps.
+    // Skips to the 21st record: a header, then steps.
     let mut at = 12;
     for _ in 0..21 {
         at += 16 + u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
@@ -178,7 +178,7 @@ fn damage_is_named_with_its_place_and_a_torn_tail_is_usable() {
     let missing = home.join("missing");
     assert_eq!(replay(&home, &missing, 1)["code"], "local");
 
-    // A sound journal whose digest is another: what a node that behaves differently gives.
+    // A valid journal with a different digest, as from a node that behaves differently.
     let digest = sound["digest"].as_str().unwrap();
     let turned: String = digest.chars().rev().collect();
     fs::write(&damaged, replaced(&bytes, digest, &turned)).unwrap();
@@ -190,8 +190,8 @@ fn damage_is_named_with_its_place_and_a_torn_tail_is_usable() {
     assert!(failure["details"]["outputs"].is_array());
 }
 
-/// The journal with the first occurrence of a text replaced by another of its length, and the
-/// record's check right again.
+/// Replaces the first occurrence of a text in a journal by another of the same length, and updates
+/// the record's checksum.
 fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     use sha2::{Digest as _, Sha256};
     assert_eq!(from.len(), to.len());
@@ -226,7 +226,7 @@ fn journals_of_other_versions_are_named_as_such() {
     let older = version.replace(|c: char| c.is_ascii_digit(), "9");
     let other = replaced(&bytes, &version, &older);
     fs::write(&file, &other).unwrap();
-    // As long as it behaves the same, it replays.
+    // A journal of another version replays if the behaviour is the same.
     let report = replay(&home, &file, 0);
     assert_eq!(report["version"], "9.9.9");
     let digest = report["digest"].as_str().unwrap();
@@ -276,7 +276,7 @@ fn a_killed_run_replays_and_the_next_one_keeps_it() {
         earlier
     });
 
-    // A file that is something else is not touched.
+    // A file that is not a journal is not touched.
     let other = home.join("thesis");
     fs::write(&other, "my thesis").unwrap();
     let args = ["run", "--journal", &other, "--state-dir", &home.join("x")];
@@ -286,11 +286,11 @@ fn a_killed_run_replays_and_the_next_one_keeps_it() {
 }
 
 #[test]
-fn at_the_limit_and_on_a_full_disk_the_node_goes_on() {
+fn at_the_limit_and_on_a_full_disk_the_node_keeps_running() {
     let home = TempDir::new();
     let (mut a, journal) = recorded(&home, "a", &[], &["--journal-limit", "64K"]);
     let (mut b, other) = {
-        // A file of 20 KiB is the longest that this process may write, as on a full disk.
+        // The limit of 20 KiB for the process's files has the effect of a full disk.
         let journal = home.join("full.journal");
         let dir = home.join("full");
         let mut command = Command::new("sh");
@@ -359,7 +359,7 @@ fn the_journals_of_the_repository_replay() {
 }
 
 #[test]
-fn the_course_of_each_operation_is_shown_and_drawn() {
+fn the_trace_of_each_operation_is_shown_and_drawn() {
     let home = TempDir::new();
     let journal = committed("node");
     let operations = replay(&home, &journal, 0)["operations"].as_u64().unwrap();
@@ -384,10 +384,10 @@ fn the_course_of_each_operation_is_shown_and_drawn() {
             assert!(text.text().contains(row), "{call} in {}", text.text());
         }
         assert!(drawn.starts_with("<svg ") && drawn.ends_with("</svg>\n"));
-        // The background, and a bar a call.
+        // The background, and one bar per call.
         assert_eq!(drawn.matches("<rect ").count(), 1 + calls.len(), "{drawn}");
 
-        // The node counted for itself what the trace shows.
+        // The node's own counts must match the trace.
         let outcome = &trace["outcome"];
         let (kind, result) = match outcome.as_object() {
             Some(fields) => fields.iter().next().map(|(k, v)| (k.as_str(), Some(v))),
@@ -417,7 +417,7 @@ fn the_course_of_each_operation_is_shown_and_drawn() {
     assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
 }
 
-/// A journal that the repository holds.
+/// Returns the path of a journal in the repository.
 fn committed(name: &str) -> String {
     format!(
         "{}/../tests/journals/{name}.journal",

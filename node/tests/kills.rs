@@ -1,4 +1,5 @@
-//! Processes that are killed while they write: what was acknowledged under `sync` is there again.
+//! Processes that are killed while they write: with `sync`, everything acknowledged must be
+//! restored.
 
 #![cfg(unix)]
 
@@ -14,7 +15,7 @@ use server::RedisServer;
 use support::{DEADLINE, Node, TempDir, signal};
 
 const KILLS: usize = 20;
-/// Puts of one life that are waited for.
+/// Number of puts per life of the process that are acknowledged.
 const WAITED_FOR: usize = 3;
 
 fn start(home: &TempDir, config: &str) -> Node {
@@ -23,7 +24,7 @@ fn start(home: &TempDir, config: &str) -> Node {
 }
 
 fn put(dir: &str, home: &TempDir, salt: &str) -> bool {
-    // There are no peers: the node alone keeps it.
+    // Without peers, only the node itself stores the item.
     let ran = support::run(home, &["put", salt, "--salt", salt, "--state-dir", dir]);
     ran.code == Some(5)
 }
@@ -44,7 +45,7 @@ fn holds(node: &Node, home: &TempDir, salts: &[String]) {
     }
 }
 
-/// Waits until everything that was put is acknowledged by storage.
+/// Waits until storage has acknowledged everything.
 #[track_caller]
 fn written(node: &Node, home: &TempDir, at_least: u64) {
     let end = Instant::now() + DEADLINE;
@@ -59,7 +60,7 @@ fn written(node: &Node, home: &TempDir, at_least: u64) {
     }
 }
 
-/// Kills the node, or what `instead` kills, again and again while it writes.
+/// Kills the node, or what `instead` kills, repeatedly while it writes, and checks the items.
 fn kill_and_look(config: &Value, mut instead: impl FnMut(usize) -> bool) {
     let home = TempDir::new();
     let path = home.join("c.json");
@@ -82,7 +83,7 @@ fn kill_and_look(config: &Value, mut instead: impl FnMut(usize) -> bool) {
             scope.spawn(move || {
                 let mut n = 0;
                 while !stop.load(Ordering::SeqCst) && n < 1_000 {
-                    // What becomes of these is open.
+                    // These puts may or may not be stored.
                     put(dir, home, &format!("open-{kill}-{n}"));
                     begun.store(true, Ordering::SeqCst);
                     n += 1;
@@ -112,7 +113,7 @@ fn a_file_keeps_what_it_acknowledged_through_20_kills() {
     kill_and_look(&config, |_| false);
 }
 
-/// The node and Redis by turns.
+/// The node and Redis are killed in turn.
 #[test]
 fn redis_keeps_what_it_acknowledged_through_20_kills() {
     let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);

@@ -1,4 +1,4 @@
-//! Values above the size of an item, and lists in chunks.
+//! Large values, and lists in chunks.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::fs;
 
 use support::{Node, TempDir, finish, program, run, until};
 
-/// Text that differs in every chunk.
+/// Returns text that differs in every chunk.
 fn text(word: &str, lines: usize) -> String {
     (0..lines).map(|n| format!("{word} {n:010}\n")).collect()
 }
@@ -15,7 +15,7 @@ fn text(word: &str, lines: usize) -> String {
 fn a_large_value_is_put_from_a_file_or_stdin_read_whole_and_replaced_as_a_whole() {
     let home = TempDir::new();
     let config = home.join("all.json");
-    // Both nodes hold all chunks, which have one publisher.
+    // Both nodes store all chunks, which have one publisher.
     fs::write(&config, "{\"limits\": {\"items_per_publisher\": 0}}").unwrap();
     let start = |name: &str, more: &[&str]| {
         let args = ["run", "--listen", "127.0.0.1:0", "--config", &config];
@@ -42,7 +42,7 @@ fn a_large_value_is_put_from_a_file_or_stdin_read_whole_and_replaced_as_a_whole(
     assert_eq!(fs::read_to_string(&out).unwrap(), first);
     assert!(!fs::exists(format!("{out}.partial")).unwrap());
 
-    // Another version, shorter, from stdin, read to stdout.
+    // A second, shorter version from stdin is read to stdout.
     let second = text("second", 9_000);
     let mut from_stdin = program(&home);
     from_stdin.args(["--state-dir", &a.dir, "put", "-", "--salt", "film"]);
@@ -60,7 +60,7 @@ fn a_large_value_is_put_from_a_file_or_stdin_read_whole_and_replaced_as_a_whole(
     );
     assert_eq!(fs::read_to_string(&out).unwrap(), second);
 
-    // A chunk is deleted: it is named, and no file appears in part.
+    // A deleted chunk is named, and no partial file remains.
     a.run(&home, &["delete", "self", "film/1/1"]).exits(0);
     let gone = home.join("gone");
     let ran = b
@@ -69,7 +69,7 @@ fn a_large_value_is_put_from_a_file_or_stdin_read_whole_and_replaced_as_a_whole(
     assert!(ran.stderr.contains("1 of 3 chunks are lost: 1"), "{ran:?}");
     assert!(!fs::exists(&gone).unwrap() && !fs::exists(format!("{gone}.partial")).unwrap());
 
-    // A list, as upstream keeps it.
+    // A list in upstream's format.
     let elements: Vec<String> = (0..450).map(|n| format!("{{\"t_id\":\"{n}\"}}")).collect();
     let list = format!("[{}]", elements.join(","));
     fs::write(&file, &list).unwrap();
@@ -89,7 +89,7 @@ fn a_large_value_is_put_from_a_file_or_stdin_read_whole_and_replaced_as_a_whole(
 }
 
 #[test]
-fn what_is_above_16_mebibytes_is_refused_before_anybody_is_asked() {
+fn values_above_16_mebibytes_are_refused_before_peers_are_asked() {
     let home = TempDir::new();
     let file = home.join("film");
     fs::write(&file, vec![b'x'; (16 << 20) + 1]).unwrap();

@@ -1,5 +1,5 @@
-//! DMSG servers that are linked, every part a process of its own: a visor of one reaches a visor of
-//! the other, with no server in common.
+//! Linked DMSG servers, with every part in a process of its own: visors without a common server
+//! reach each other.
 
 mod support;
 
@@ -14,7 +14,7 @@ fn server(home: &TempDir, name: &str, peers: &[&str]) -> Node {
     Node::start_with(home, name, &words)
 }
 
-/// `PK@IP:PORT` of a server.
+/// Returns `PK@IP:PORT` of a server.
 fn place(server: &Node) -> String {
     format!("{}@{}", server.text("key"), server.text("dmsg_server"))
 }
@@ -38,7 +38,7 @@ fn visors_that_share_no_server_reach_each_other() {
         it["dmsg"]["relay"]["links"] == 1
     });
     let (mut alice, mut bob) = (visor(&home, "alice", &one), visor(&home, "bob", &two));
-    // Each of both servers and the other visor.
+    // Both servers and the other visor.
     alice.knows(3);
     bob.knows(3);
     let put = [

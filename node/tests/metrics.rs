@@ -1,4 +1,4 @@
-//! What a scraper of the built program sees.
+//! Metrics as a scraper of the built program sees them.
 
 mod support;
 
@@ -78,12 +78,12 @@ fn a_put_and_a_read_show_at_both_ends_and_no_series_is_added() {
             r#"skydht_bootstrap_peers{state="reachable"}"#,
         ],
     );
-    // One read: whatever it came from, under one name alone.
+    // One read, counted under the source of its answer only.
     let reads = at_b
         .iter()
         .filter(|(name, _)| name.starts_with("skydht_gets_served_total"));
     assert_eq!(reads.map(|(_, n)| n).sum::<f64>(), 1.0);
-    // Whatever was served was counted once.
+    // Every served request is counted once.
     let sum = |name: &str| {
         let of = at_b.iter().filter(|(it, _)| it.starts_with(name));
         of.map(|(_, n)| n).sum::<f64>()
@@ -101,7 +101,7 @@ fn a_put_and_a_read_show_at_both_ends_and_no_series_is_added() {
 #[test]
 fn a_node_that_is_not_up_yet_is_scraped_too() {
     let home = TempDir::new();
-    // Takes connections, and never answers.
+    // Accepts connections, and never answers.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", mute.local_addr().unwrap());
     let node = Node::start_with(&home, "a", &["run", "--discovery", &url]);
@@ -124,7 +124,7 @@ fn a_node_that_is_busy_is_scraped_too() {
     a.knows(1);
     let bearer = format!("Bearer {}", a.token());
     let headers = [("Host", a.api()), ("Authorization", &bearer)];
-    // Each waits for an item that never comes.
+    // Each request waits for an item that is never published.
     let body = r#"{"pk":"self","salt":"never","timeout_ms":60000}"#;
     let wait = request("POST", "/watch", &headers, body);
     let waiting: Vec<TcpStream> = (0..96)

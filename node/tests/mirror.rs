@@ -1,4 +1,5 @@
-//! Visors that speak only HTTP, found in the DHT by way of a mirror; every part a process of its own.
+//! Visors that speak only HTTP are found in the DHT through a mirror; every part is a process of
+//! its own.
 
 mod support;
 
@@ -9,7 +10,7 @@ use skydht_discovery::transport;
 use support::old_visor::{OldVisor, between, key};
 use support::{DEADLINE, Node, TempDir, program, until};
 
-/// Reads through a node until it is so.
+/// Reads through a node until the condition holds.
 #[track_caller]
 fn reads(node: &Node, home: &TempDir, n: u8, salt: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let (owner, end) = (key(n).to_string(), Instant::now() + DEADLINE);
@@ -33,7 +34,7 @@ fn write_private(path: &str, text: &str) {
     file.unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// A transport list, as a reader sees it.
+/// Returns the length of a list of transports.
 fn length(read: &Value) -> usize {
     let text = read["text"].as_str().unwrap_or("[]");
     let list: Vec<Value> = serde_json::from_str(text).unwrap();
@@ -100,7 +101,7 @@ fn visors_that_speak_only_http_are_found_in_the_dht() {
     assert_eq!(status["mirror"]["sources"][1]["records"], 3, "{status:#}");
     assert_eq!(status["mirror"]["sources"][2]["records"], 1, "{status:#}");
 
-    // Read where they were not put, with the entry as its owner signed it.
+    // Read through another node, the entry is as its owner signed it.
     let found = reads(&third, &home, 1, "dmsg", |it| it["text"].is_string());
     assert_eq!(found["origin"], "mirror", "{found:#}");
     assert_eq!(found["key"], mirror_pk.as_str(), "{found:#}");
@@ -114,7 +115,7 @@ fn visors_that_speak_only_http_are_found_in_the_dht() {
     assert_eq!(length(&list), 1);
     reads(&second, &home, 2, "svc", |it| it["text"].is_string());
 
-    // One transport more: it is at both edges, and nothing else is published.
+    // A new transport is published at both edges, and nothing else is.
     one.register_transports(&[between(1, 2), between(1, 3), between(1, 4)]);
     reads(&third, &home, 1, "tp", |it| length(it) == 3);
     reads(&third, &home, 4, "tp", |it| length(it) == 1);
@@ -122,7 +123,8 @@ fn visors_that_speak_only_http_are_found_in_the_dht() {
         it["mirror"]["waiting"] == 0
     });
     assert_eq!(status["mirror"]["published"], 8, "{status:#}");
-    // One of them goes: exactly its two edges change, the one without any later.
+    // A removed transport changes exactly the lists of its edges; the one without others is deleted
+    // later.
     one.register_transports(&[between(1, 2)]);
     let call = transport::Call::Delete(between(1, 3).id);
     assert_eq!(one.signed(call.write()).status(), 200);
@@ -132,7 +134,7 @@ fn visors_that_speak_only_http_are_found_in_the_dht() {
     });
     assert_eq!(status["mirror"]["published"], 9, "{status:#}");
 
-    // What the visor publishes itself comes before the mirror, whatever its sequence.
+    // An item that the visor publishes itself precedes the mirror's, whatever its sequence number.
     let own_key = home.join("visor.key");
     let hex: String = [1u8; 32].iter().map(|byte| format!("{byte:02x}")).collect();
     write_private(&own_key, &hex);
@@ -155,7 +157,7 @@ fn visors_that_speak_only_http_are_found_in_the_dht() {
     });
     reads(&third, &home, 1, "dmsg", |it| it["text"] == "its own");
 
-    // The same comparison by hand: the owner's own text is none that the discovery has.
+    // The command `diff` finds the same: the owner's own item is not in the discovery.
     let diff = |words: &[&str]| {
         let words = [&["diff", "--http", &url, "--json"], words].concat();
         third.run(&home, &words)
@@ -170,7 +172,7 @@ fn visors_that_speak_only_http_are_found_in_the_dht() {
     );
     diff(&["--salt", "svc"]).exits(0);
 
-    // Without the discovery everything is there, and the mirror says what is wrong.
+    // Without the discovery, all records remain, and the mirror reports the error.
     drop(discovery);
     until(&mirror, &home, "said", |it| {
         let sources = it["mirror"]["sources"].as_array().unwrap();

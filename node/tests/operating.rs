@@ -1,5 +1,5 @@
-//! The page for operators: its transcripts are run on a terminal and compared, and it explains every
-//! cause that a verdict may have.
+//! The page for operators: its transcripts are run on a terminal and compared, and it must explain
+//! every cause of a verdict.
 
 mod support;
 
@@ -16,14 +16,14 @@ fn page() -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// A command, and the lines that follow it on the page.
+/// A command, and the lines of output shown on the page.
 #[derive(Debug)]
 struct Typed {
     command: String,
     shows: Vec<String>,
 }
 
-/// All that is typed on the page, in order.
+/// Returns all transcripts of the page, in order.
 fn transcripts() -> Vec<Typed> {
     let mut all: Vec<Typed> = Vec::new();
     let mut inside = false;
@@ -44,7 +44,7 @@ fn transcripts() -> Vec<Typed> {
     all
 }
 
-/// Whether a line is as the page has it, where `…` stands for anything.
+/// Returns whether a line matches the page's, where `…` stands for any text.
 fn line_is(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split('…');
     let first = parts.next().unwrap_or_default();
@@ -67,7 +67,7 @@ fn line_is(pattern: &str, line: &str) -> bool {
     line.len() >= first.len() + last.len() && line.ends_with(last)
 }
 
-/// Whether the lines are as the page has them, where a line of `…` alone stands for any lines.
+/// Returns whether lines match the page's, where a line `…` stands for any lines.
 fn lines_are(patterns: &[String], lines: &[&str]) -> bool {
     match (patterns.split_first(), lines.split_first()) {
         (None, rest) => rest.is_none(),
@@ -81,7 +81,7 @@ fn lines_are(patterns: &[String], lines: &[&str]) -> bool {
     }
 }
 
-/// What a terminal shows in the end, without the log and without what a progress bar showed before.
+/// Returns the final screen, without the log and without the progress bar.
 fn shown(screen: &str) -> Vec<&str> {
     let lines = screen.lines().map(|line| {
         let line = line.trim_end_matches('\r');
@@ -96,7 +96,7 @@ fn shown(screen: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The first node's key and address, as it printed them.
+/// Returns the first node's key and address from its output.
 fn address(lines: &[&str]) -> String {
     let of = |name: &str| {
         let line = lines.iter().find_map(|line| line.strip_prefix(name));
@@ -117,7 +117,7 @@ fn shell(home: &TempDir, first: &str, command: &str) -> Command {
         .env("TERM", "xterm")
         .env("NO_COLOR", "1")
         .env("A", first)
-        // Any free ports, for other tests run at the same time.
+        // Free ports, because other tests run concurrently.
         .env("SKYDHT_LISTEN", "127.0.0.1:0")
         .env("SKYDHT_API_LISTEN", "127.0.0.1:0")
         .current_dir(home.path());
@@ -133,13 +133,13 @@ fn the_transcripts_for_operators_are_what_the_program_shows() {
     let mut services = Vec::new();
     for Typed { command, shows } in &typed {
         let is_service = command.contains(" run");
-        // What comes by itself a little later is looked for again, as a user would.
+        // Commands that show a state are repeated until it is reached, as a user would do.
         let is_look = ["status", "peers", "ls", "get"]
             .iter()
             .any(|word| command.split(' ').any(|each| each == *word));
         let end = Instant::now() + DEADLINE;
         if is_service {
-            // exec: signals and the end are the program's.
+            // With exec, signals and the exit status are the program's.
             let exec = command.replacen("skydht", "exec skydht", 1);
             let mut service = OnTerminal::start(&mut shell(&home, &first, &exec));
             let what = format!("{command}: {shows:#?}");
@@ -164,7 +164,7 @@ fn the_transcripts_for_operators_are_what_the_program_shows() {
             );
         }
     }
-    // Each was stopped on the page.
+    // Each service was stopped in a transcript.
     assert!(services.len() >= 4);
     for service in services {
         let (code, screen) = service.finish();
@@ -179,12 +179,12 @@ fn every_cause_of_a_verdict_is_explained() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/verdict.rs");
     let (source, page) = (fs::read_to_string(path).unwrap(), page());
     let source = source.split("#[cfg(test)]").next().unwrap();
-    // The first text that a reason is made from.
+    // The first text in the construction of a reason is its cause.
     let mut causes = Vec::new();
     for call in ["yellow(", "red(", "worst_at_once("] {
         for (at, _) in source.match_indices(call) {
             let rest = &source[at + call.len()..];
-            // After what it is about.
+            // The check precedes the cause.
             let rest = rest.trim_start();
             let rest = match rest.strip_prefix("Check::") {
                 Some(rest) => rest.split_once(',').unwrap().1.trim_start(),
@@ -198,7 +198,7 @@ fn every_cause_of_a_verdict_is_explained() {
     }
     assert!(causes.len() >= 14, "{causes:?}");
     for cause in causes {
-        // Names in braces differ.
+        // Names in braces vary.
         let mut parts = cause.split(['{', '}']).step_by(2);
         let pattern = parts.next().unwrap().to_owned()
             + &parts.map(|part| format!("…{part}")).collect::<String>();

@@ -1,4 +1,4 @@
-//! What becomes of operations, and what is said of it: the cause, not another one.
+//! Results of operations, and the causes that are reported.
 
 mod support;
 
@@ -25,7 +25,7 @@ fn a_put_without_peers_is_kept_and_said_to_be() {
     assert!(ran.stderr.contains(item["seq"].as_str().unwrap()));
     let got = node.run(&home, &["get", "self", "s", "--policy", "local"]);
     assert_eq!(got.exits(0).text(), "hello");
-    // What is not to be renewed is not kept, and neither is a deletion.
+    // An item without renewal is not stored, and neither is a deletion.
     for args in [
         &["put", "v", "--salt", "t", "--once"][..],
         &["delete", "self", "u"],
@@ -74,14 +74,14 @@ fn a_wrong_key_at_the_right_address_is_called_so() {
     );
     let ran = node.run(&home, &["ping", OTHER, "--addr", &at]).exits(6);
     assert!(ran.stderr.contains("not with this key"), "{ran:?}");
-    // Nobody at all is another thing.
-    let nobody = format!("{own}@127.0.0.1:1");
-    let ran = run(&home, &["get", OTHER, "--bootstrap", &nobody]).exits(3);
-    assert!(ran.stderr.contains(&format!("{nobody}: ")), "{ran:?}");
-    let both = ["get", OTHER, "--bootstrap", &nobody, "--bootstrap", &wrong];
+    // A peer that does not exist is reported differently.
+    let absent = format!("{own}@127.0.0.1:1");
+    let ran = run(&home, &["get", OTHER, "--bootstrap", &absent]).exits(3);
+    assert!(ran.stderr.contains(&format!("{absent}: ")), "{ran:?}");
+    let both = ["get", OTHER, "--bootstrap", &absent, "--bootstrap", &wrong];
     let ran = run(&home, &both).exits(3);
     assert!(
-        ran.stderr.contains(&wrong) && ran.stderr.contains(&nobody),
+        ran.stderr.contains(&wrong) && ran.stderr.contains(&absent),
         "{ran:?}"
     );
 }
@@ -141,7 +141,7 @@ fn an_item_that_nothing_will_renew_is_done_in_part() {
         second.stderr.contains("limits.own_items is full"),
         "{second:?}"
     );
-    // It is there, and who asked for no more has all of it.
+    // The item is stored; a caller that does not want renewal gets exit status 0.
     b.run(&home, &["get", "self", "two"]).exits(0);
     put("three", &["--once"]).exits(0);
     assert_eq!(
@@ -226,7 +226,7 @@ fn what_stands_in_the_way_of_the_store_is_named_with_its_own_remedy() {
         let ran = stats();
         assert!(matches!(ran.code, Some(1 | 2)), "{damage}: {ran:?}");
         let (_, hint) = ran.stderr.trim_end().split_once('\n').unwrap();
-        // A new key would read nothing, and there is nothing to stop.
+        // A new key could not read the file, and there is no node to stop.
         for wrong in ["keygen", "skydht stop"] {
             assert!(!hint.contains(wrong), "{damage}: {ran:?}");
         }
@@ -240,7 +240,7 @@ fn what_stands_in_the_way_of_the_store_is_named_with_its_own_remedy() {
 }
 
 #[test]
-fn a_command_that_joins_says_why_it_reaches_nobody_and_what_it_needs() {
+fn a_temporary_node_says_why_it_reaches_no_peer_and_what_it_needs() {
     let home = TempDir::new();
     let node = Node::start(&home, "a", &[]);
     let key = node.text("key").to_owned();
@@ -255,7 +255,7 @@ fn a_command_that_joins_says_why_it_reaches_nobody_and_what_it_needs() {
             "{args:?}: {ran:?}"
         );
     }
-    // The address that is named is not blamed for another's failure, and each has its cause.
+    // Each address has its own cause, also if another one fails.
     let other = run(&home, &["keygen", &home.join("k")]).exits(0);
     let other = other.text().trim().to_owned();
     let ran = node
@@ -265,14 +265,14 @@ fn a_command_that_joins_says_why_it_reaches_nobody_and_what_it_needs() {
         ran.stderr.contains("127.0.0.1:1: connection refused"),
         "{ran:?}"
     );
-    // Oneself.
+    // The node's own key.
     for whom in ["self", &key] {
         let ran = node.run(&home, &["ping", whom]).exits(2);
         assert!(ran.stderr.contains("the node's own key"), "{ran:?}");
     }
     let reach = ["--bootstrap", &node.address(), "--state-dir", &node.dir];
     run(&home, &[&["ping", "self"], &reach[..]].concat()).exits(0);
-    // What a newcomer is told to do works.
+    // The suggested command works.
     let at = node.address();
     let put = ["put", "hello", "--bootstrap", &at];
     let ran = run(&home, &put).exits(2);
@@ -286,7 +286,7 @@ fn a_command_that_joins_says_why_it_reaches_nobody_and_what_it_needs() {
     let words: Vec<&str> = command.split(' ').collect();
     run(&home, &words).exits(0);
     run(&home, &put).exits(0);
-    // A key file that is named must be there, for whatever it is named.
+    // A named key file must exist, whatever the command.
     let missing = home.join("missing");
     for words in [&["status"][..], &["peers"], &["ping", &key], &["get", &key]] {
         let args = [words, &["--bootstrap", &at, "--key-file", &missing]].concat();
@@ -296,7 +296,7 @@ fn a_command_that_joins_says_why_it_reaches_nobody_and_what_it_needs() {
 }
 
 #[test]
-fn what_cannot_be_right_is_refused_alike_before_anybody_is_asked() {
+fn invalid_requests_are_refused_alike_before_peers_are_asked() {
     let home = TempDir::new();
     let missing = home.join("missing");
     let salt = "s".repeat(201);
@@ -368,11 +368,11 @@ fn a_read_says_and_draws_its_steps() {
     assert!(drawn.contains("bits shared with the target"), "{drawn}");
     let json = b.run(&home, &[&read[..4], &["--json"]].concat()).exits(0);
     assert_eq!(json.json()["trace"][0]["peer"], key);
-    // One that finds nothing has a course, too.
+    // A read that finds nothing has a trace, too.
     let none = ["get", &key, "nothing", "--trace", "--svg", &svg];
     let ran = b.run(&home, &none).exits(4);
     assert!(ran.stderr.contains("answered, 0 new"), "{ran:?}");
-    // Without the word nothing is said of it.
+    // Without the option, no trace is included.
     let plain = b.run(&home, &["get", &key, "x", "--json"]).exits(0);
     assert!(plain.json().get("trace").is_none());
 }

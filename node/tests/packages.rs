@@ -1,5 +1,5 @@
-//! What `packaging/` makes of the built program: units that systemd takes, a Debian package, a
-//! release that `install.sh` installs.
+//! Packages that `packaging/` makes of the built program: systemd units, a Debian package, and a
+//! release for `install.sh`.
 
 mod support;
 
@@ -45,7 +45,7 @@ fn succeeds(command: &mut Command) -> String {
     stdout
 }
 
-/// The units, with the program where it is.
+/// Returns the units, with the path of the program replaced.
 fn units(home: &TempDir) -> Vec<PathBuf> {
     let mut units = Vec::new();
     for entry in fs::read_dir(packaging().join("systemd")).unwrap() {
@@ -74,7 +74,7 @@ fn systemd_takes_the_units_and_finds_little_exposed() {
         let mut verify = Command::new("systemd-analyze");
         let (ok, stdout, stderr) = output(verify.args(["verify", "--man=no"]).arg(&unit));
         let name = unit.file_name().unwrap().to_str().unwrap();
-        // A key that it does not know is a line, not a failure. Other units are not ours.
+        // systemd reports an unknown key only as a warning. Messages about other units are ignored.
         let complaints = stderr.lines().filter(|line| line.contains(name));
         let complaints: Vec<&str> = complaints.collect();
         assert!(ok && complaints.is_empty(), "{stdout}\n{stderr}");
@@ -109,7 +109,7 @@ fn units_run_commands_and_configurations_that_there_are() {
         command.args(["--state-dir", &home.join("state")]);
         let checked = support::finish(&mut command, b"");
         assert_eq!(checked.code, Some(0), "{}: {checked:?}", config.display());
-        // What the unit starts is a command, with the options that it gives.
+        // The unit must start an existing command with existing options.
         let line = of("ExecStart").replace("%d/config.json", config.to_str().unwrap());
         let line = line.replace("%S", &home.join("state"));
         let mut words: Vec<&str> = line.split(' ').skip(1).collect();
@@ -129,7 +129,7 @@ fn the_debian_package_has_all_that_it_installs() {
     let build = |out: &str| {
         let mut build = Command::new(packaging().join("build-deb"));
         build.args([PROGRAM, &home.join(out)]);
-        // A program with symbols is large.
+        // Compression is omitted, because a program with symbols is large.
         build
             .env("DEB_OPTIONS", "-Znone")
             .env("SOURCE_DATE_EPOCH", "1767225600");
@@ -211,7 +211,7 @@ fn the_debian_package_has_all_that_it_installs() {
                 .arg(format!("{control}/{script}")),
         );
     }
-    // Where no systemd runs, as in a container, nothing is asked of it.
+    // Without systemd, as in a container, the scripts do not call it.
     if !Path::new("/run/systemd/system").exists() {
         succeeds(
             Command::new("sh")
@@ -236,7 +236,7 @@ fn the_debian_package_has_all_that_it_installs() {
     );
 }
 
-/// Serves a directory over HTTP, for as long as the test runs.
+/// Serves a directory over HTTP for the duration of the test.
 fn serve(dir: &Path) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -263,7 +263,7 @@ fn serve(dir: &Path) -> SocketAddr {
             let head = format!(
                 "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
             );
-            // One that hangs up has what it wants.
+            // An error means that the client has closed the connection early.
             let _ = stream
                 .write_all(head.as_bytes())
                 .and_then(|()| stream.write_all(&body));
@@ -286,7 +286,7 @@ fn a_release_is_installed_only_if_it_is_what_its_sums_name() {
     let url = format!("http://{}", serve(&release));
     let prefix = home.path().join("prefix");
     let install = || {
-        // As it comes out of the release, through a pipe.
+        // The script is read from a pipe, as in the documented command.
         let mut install = Command::new("sh");
         install.stdin(fs::File::open(release.join("install.sh")).unwrap());
         install
@@ -304,7 +304,7 @@ fn a_release_is_installed_only_if_it_is_what_its_sums_name() {
         .unwrap();
     let archive = release.join(archive);
     let whole = fs::read(&archive).unwrap();
-    // Other bytes, fewer, none; sums that do not name it; nothing there at all.
+    // Changed bytes, missing bytes, an empty file; checksums without the file; no server files.
     let mut other = whole.clone();
     other[whole.len() / 2] ^= 1;
     for wrong in [&other[..], &whole[..whole.len() - 1], b""] {
@@ -344,7 +344,7 @@ fn a_release_is_installed_only_if_it_is_what_its_sums_name() {
     );
     let left = fs::read_dir(prefix.join("bin")).unwrap().count();
     assert_eq!(left, 1, "no files besides the program");
-    // Cut off anywhere, the script does nothing.
+    // A truncated script does nothing.
     let script = fs::read_to_string(release.join("install.sh")).unwrap();
     fs::remove_dir_all(&prefix).unwrap();
     for part in 1..20 {

@@ -1,5 +1,5 @@
-//! Files and directories as they are in the world: with names that are no text, somebody
-//! else's, in the way, on a full disk, damaged.
+//! Files and directories with unusual properties: names that are not UTF-8, foreign owners, wrong
+//! types, a full disk, damage.
 
 mod support;
 
@@ -20,7 +20,7 @@ fn odd(home: &TempDir, name: &str) -> PathBuf {
         .join(OsStr::from_bytes(&[name.as_bytes(), b"-\xff\xfe"].concat()))
 }
 
-/// Words that make a command do something and end soon.
+/// Returns arguments with which a command does something and ends soon.
 fn words(described: &Described) -> Vec<&str> {
     let mut words: Vec<&str> = described.words.iter().map(String::as_str).collect();
     words.extend_from_slice(match described.words.join(" ").as_str() {
@@ -29,7 +29,7 @@ fn words(described: &Described) -> Vec<&str> {
         "ping" => &[KEY],
         "config get" => &["listen"],
         "config set" => &["log", "warn"],
-        // Not one of this machine's addresses.
+        // Not an address of this machine.
         "run" | "dmsg-server" => &["--listen", "192.0.2.1:1", "--api-listen", "off"],
         "dmsg-discovery" => &["--addr", "192.0.2.1:1"],
         "gateway" => &["--addr", "192.0.2.1:1", "--api-listen", "off"],
@@ -86,7 +86,7 @@ fn no_option_variable_or_word_need_be_text() {
                 let mut command = program(&home);
                 command.args(&words).args(json);
                 command.arg(option).arg(odd(&home, "x"));
-                // What is said twice is a usage error of its own.
+                // A repeated option is a usage error.
                 let ran = finish(&mut command, b"");
                 is_no_panic(&command, &ran);
             }
@@ -141,7 +141,7 @@ fn no_option_variable_or_word_need_be_text() {
             }
         }
     }
-    // A variable whose name is none of ours, or no text at all.
+    // Variables whose names are unknown, or not UTF-8.
     for name in [&b"SKYDHT_\xff"[..], b"\xff"] {
         let mut command = program(&home);
         command
@@ -217,7 +217,7 @@ fn a_node_lives_in_a_directory_whose_name_is_no_text() {
     for json in ["--json", "--color=never"] {
         skydht(&[&"replay", &journal, &json]).exits(0);
     }
-    // A file of JSON cannot hold it; that is said, and no key is left behind.
+    // A JSON file cannot contain the path; that is reported, and no key is left behind.
     let (new, elsewhere) = (odd(&home, "new.json"), odd(&home, "elsewhere"));
     let ran = skydht(&[&"config", &"init", &"--config", &new, &at, &elsewhere]).exits(2);
     assert!(ran.stderr.contains("no UTF-8"), "{ran:?}");
@@ -256,7 +256,7 @@ fn without_a_home_nothing_is_taken_from_where_others_may_write() {
     let ran = finish(&mut command, b"").exits(2);
     assert!(ran.stderr.contains("--config"), "{ran:?}");
     assert!(!Path::new("/tmp/skydht").exists());
-    // What needs no state does without.
+    // Commands that need no state work.
     for args in [
         &["config", "keys"][..],
         &["config", "show"],
@@ -295,14 +295,14 @@ fn what_others_own_or_may_change_is_refused() {
         }
     }
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
-    // As root this user can give files away, which others cannot.
-    let nobody = 65_534;
-    if std::os::unix::fs::chown(&key, Some(nobody), None).is_err() {
+    // Only root can change the owner of files.
+    let other_user = 65_534;
+    if std::os::unix::fs::chown(&key, Some(other_user), None).is_err() {
         return;
     }
     refused(commands[0], "belongs to another user");
     std::os::unix::fs::chown(&key, Some(0), None).unwrap();
-    std::os::unix::fs::chown(&dir, Some(nobody), None).unwrap();
+    std::os::unix::fs::chown(&dir, Some(other_user), None).unwrap();
     for args in commands {
         refused(args, "belongs to another user");
     }
@@ -310,7 +310,7 @@ fn what_others_own_or_may_change_is_refused() {
     refused(&["status"], "belongs to another user");
 }
 
-/// The program where no file can get a byte, as on a full disk.
+/// Runs the program where files cannot grow, as on a full disk.
 fn on_full_disk(home: &TempDir, args: &[&str]) -> Command {
     let program = program(home);
     let mut command = Command::new("/bin/sh");
@@ -327,7 +327,7 @@ fn on_full_disk(home: &TempDir, args: &[&str]) -> Command {
     command
 }
 
-/// All files below, but the lock.
+/// Returns all files in a directory tree, except the lock.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![dir.to_owned()];
@@ -386,7 +386,7 @@ fn a_full_disk_leaves_nothing_that_blocks_later_starts() {
         );
         assert_eq!(files(home.path()), before, "{args:?}");
     }
-    // With a key there, the rest can be done without, and is made again later.
+    // With an existing key, the node works without the other files, and creates them later.
     run(&home, &["keygen", "--state-dir", &dir]).exits(0);
     let key = fs::read(format!("{dir}/node.key")).unwrap();
     let journal = home.join("journal");
@@ -410,12 +410,12 @@ fn a_full_disk_leaves_nothing_that_blocks_later_starts() {
     node.run(&home, &["stop"]).exits(0);
     assert_eq!(node.wait(), Some(0));
     assert_eq!(fs::read(format!("{dir}/node.key")).unwrap(), key);
-    // Its drawing, too.
+    // The same applies to its drawing.
     let svg = home.join("op.svg");
     let args = ["replay", &journal, "--trace-op", "1", "--svg", &svg];
     let ran = finish(&mut on_full_disk(&home, &args), b"");
     assert!(!Path::new(&svg).exists(), "{ran:?}");
-    // A configuration that is there stays as it is.
+    // An existing configuration is unchanged.
     run(
         &home,
         &["config", "init", "--config", &config, "--state-dir", &dir],
@@ -454,7 +454,7 @@ fn what_is_damaged_is_made_again_or_named() {
         node.run(&home, &["stop"]).exits(0);
         assert_eq!(node.wait(), Some(0));
     }
-    // Only the key cannot be made again, but an empty file is none.
+    // Only the key cannot be replaced; but an empty file contains no key.
     fs::write(at("node.key"), "").unwrap();
     let mut command = program(&home);
     command.args(start).args(["--state-dir", &dir]);
@@ -552,7 +552,7 @@ fn no_file_that_is_named_makes_a_command_wait_for_a_pipes_other_end() {
         assert!(matches!(ran.code, Some(1 | 2)), "{args:?}: {ran:?}");
         assert!(ran.stderr.contains("where a file is"), "{args:?}: {ran:?}");
     }
-    // What a node keeps is made again where it can be, or named.
+    // Files that the node creates are replaced where possible, or named.
     for name in ["lock", "node.key"] {
         let path = format!("{dir}/{name}");
         let _ = fs::remove_file(&path);
@@ -567,7 +567,7 @@ fn no_file_that_is_named_makes_a_command_wait_for_a_pipes_other_end() {
     }
     let node = Node::start_with(&home, "state", &["run", "--listen", "127.0.0.1:0"]);
     node.run(&home, &["status"]).exits(0);
-    // Data may come from one.
+    // Input data may come from a pipe.
     let pipe = std::path::PathBuf::from(pipe);
     let writer = std::thread::spawn({
         let pipe = pipe.clone();

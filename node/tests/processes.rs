@@ -1,4 +1,4 @@
-//! Several nodes in processes of their own, on real TCP.
+//! Several nodes, each in a process of its own, on real TCP.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::fs;
 
 use support::{Node, Ran, TempDir, finish, http, program, request, run};
 
-/// Three nodes that know each other.
+/// Starts three nodes that know each other.
 fn three(home: &TempDir) -> (Node, Node, Node) {
     let mut a = Node::start(home, "a", &[]);
     let mut b = Node::start(home, "b", &[&a]);
@@ -56,7 +56,7 @@ fn put_through_one_get_through_another_update_and_delete() {
     let own = a.run(&home, &["get", "self", "greeting"]).exits(0);
     assert_eq!(own.text(), "hello");
 
-    // Bytes that are no text, from stdin, come back as they are.
+    // Bytes from stdin that are not UTF-8 are returned unchanged.
     let bytes: Vec<u8> = (0..=255).collect();
     let mut command = program(&home);
     command.args(["put", "-", "--salt", "bytes", "--state-dir", &a.dir]);
@@ -66,7 +66,7 @@ fn put_through_one_get_through_another_update_and_delete() {
         .exits(0);
     assert_eq!(got.stdout, bytes);
 
-    // Compare-and-swap: the right version passes, the old one does not.
+    // Compare-and-swap: the current version is accepted, the old one is not.
     let expect = first.to_string();
     a.run(
         &home,
@@ -101,7 +101,7 @@ fn put_through_one_get_through_another_update_and_delete() {
     assert_eq!(got["key"], owner.as_str());
     assert!(got["seq"].as_str().unwrap().parse::<u64>().unwrap() > first);
 
-    // Two peers cannot be three replicas.
+    // Two peers cannot store three replicas.
     let partial = a
         .run(
             &home,
@@ -124,7 +124,7 @@ fn put_through_one_get_through_another_update_and_delete() {
         "wide"
     );
 
-    // Gone and never there exit alike and read differently.
+    // Deleted and missing items have the same exit status and different messages.
     a.run(&home, &["put", "--delete", "--salt", "greeting"])
         .exits(0);
     let deleted = c
@@ -183,16 +183,16 @@ fn a_command_can_join_for_one_operation() {
     let got = a.run(&home, &["get", &key, "x"]).exits(0);
     assert_eq!(got.text(), "from outside");
 
-    // It served nothing, so nobody keeps it as a peer.
+    // It served no requests, so that no node keeps it as a peer.
     let known = keys(&a.run(&home, &["peers", "--json"]).exits(0));
     assert!(!known.contains(&key), "{known:?}");
 
-    // A running node's key is not used a second time.
+    // A running node's key cannot be used a second time.
     let args = ["put", "v", "--state-dir", &a.dir, "--bootstrap", &two];
     let ran = run(&home, &args).exits(6);
     assert!(ran.stderr.contains("running"), "{}", ran.stderr);
 
-    // Nobody there.
+    // The bootstrap peer is gone.
     let address = b.address();
     b.kill();
     let ran = run(&home, &["get", &key, "--bootstrap", &address, "--json"]).exits(3);
@@ -216,7 +216,7 @@ fn a_killed_node_comes_back_by_itself() {
     let dir = c.dir.clone();
     c.kill();
     b.run(&home, &["get", &owner]).exits(0);
-    // The address of its API is still written down, and nobody is there.
+    // The file still contains the API's address, but nothing listens there.
     let ran = run(&home, &["status", "--state-dir", &dir]).exits(3);
     assert!(
         ran.stderr.contains("no node answers at http://127.0.0.1:"),
@@ -224,7 +224,7 @@ fn a_killed_node_comes_back_by_itself() {
         ran.stderr
     );
 
-    // No bootstrap peer is named; what the killed process remembered must do.
+    // Without a bootstrap peer, the peers saved by the killed process must suffice.
     let mut c = Node::start(&home, "c", &[]);
     assert_eq!(c.text("key"), key, "the same node");
     assert_eq!(c.about["bootstrap"], 0);
@@ -232,7 +232,7 @@ fn a_killed_node_comes_back_by_itself() {
     c.knows(1);
     assert_eq!(c.run(&home, &["get", &owner]).exits(0).text(), "still here");
 
-    // A damaged memory is said and ignored.
+    // A damaged file of peers is reported and ignored.
     c.kill();
     fs::write(format!("{dir}/peers.json"), "{\"peers\":").unwrap();
     let mut c = Node::start(&home, "c", &[]);
@@ -257,7 +257,7 @@ fn signals_and_the_api_stop_a_node_cleanly() {
     );
     let dir = a.dir.clone();
     assert_eq!(a.wait(), Some(0));
-    // The API is gone, and commands know it.
+    // The API's file is removed, which commands report.
     let ran = run(&home, &["status", "--state-dir", &dir]).exits(3);
     assert!(ran.stderr.contains("no node runs on"), "{}", ran.stderr);
     assert!(
@@ -323,7 +323,7 @@ fn a_taken_port_or_directory_is_named_with_what_to_do() {
 #[test]
 fn a_start_that_fails_leaves_no_trace_on_the_node_that_runs() {
     let home = TempDir::new();
-    // No file of items guards the directory a second time.
+    // Without storage, no lock on the items' file protects the directory.
     let config = home.join("c.json");
     fs::write(&config, r#"{"storage": "none"}"#).unwrap();
     let args = ["run", "--config", &config, "--listen", "127.0.0.1:0"];
@@ -332,7 +332,7 @@ fn a_start_that_fails_leaves_no_trace_on_the_node_that_runs() {
     let before = api();
     let more = ["--api-listen", "127.0.0.1:0", "--state-dir", &a.dir];
     for damage in ["removed", "replaced"] {
-        // As a cleaner of /tmp does.
+        // As a cleaner of /tmp would do.
         fs::remove_file(format!("{}/lock", a.dir)).unwrap();
         if damage == "replaced" {
             fs::write(format!("{}/lock", a.dir), "").unwrap();
@@ -343,7 +343,7 @@ fn a_start_that_fails_leaves_no_trace_on_the_node_that_runs() {
         a.run(&home, &["status"]).exits(0);
         fs::write(format!("{}/lock", a.dir), "").unwrap();
     }
-    // Nor does one that gets further, and cannot listen.
+    // A start that fails later, at the listener, leaves no trace either.
     let dir = home.join("b");
     let taken = a.text("listen").to_owned();
     let args = ["run", "--listen", &taken, "--api-listen", "127.0.0.1:0"];
@@ -402,7 +402,7 @@ fn status_peers_and_ping_tell_how_a_node_is() {
         .to_owned();
     b.run(&home, &["ping", &stranger]).exits(3);
 
-    // Its bootstrap peer gone, a node is reachable still, but says what a restart would meet.
+    // Without its bootstrap peer a node is still reachable, but warns about its next start.
     let with_wrong_token = [
         "status",
         "--api",

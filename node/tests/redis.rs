@@ -1,4 +1,4 @@
-//! Nodes that keep their items in a Redis which they share.
+//! Nodes that share a Redis.
 
 #![cfg(unix)]
 
@@ -16,7 +16,7 @@ fn full_node(home: &TempDir, name: &str, url: &str) -> Node {
     Node::start_with(home, name, &[&run[..], &["--storage", url]].concat())
 }
 
-/// An item of `owner`'s as the node itself has it.
+/// Returns whether the node itself stores an item of `owner`.
 fn local(node: &Node, home: &TempDir, owner: &Node, salt: &str) -> bool {
     let get = [
         "get",
@@ -40,7 +40,7 @@ fn three_nodes_on_one_redis_serve_each_others_writes_within_a_second() {
             status["storage"]["health"] == "good" && status["storage"]["kind"] == "redis"
         });
     }
-    // They do not know each other: the owner knows the first alone.
+    // They do not know each other: the owner knows only the first.
     let owner = Node::start(&home, "owner", &[&nodes[0]]);
     until(&owner, &home, "ready", |status| status["ready"] == true);
     for round in 0..3 {
@@ -48,7 +48,7 @@ fn three_nodes_on_one_redis_serve_each_others_writes_within_a_second() {
         owner.run(&home, &["put", "v", "--salt", &salt]).exits(0);
         let put = Instant::now();
         for node in &nodes {
-            // Not counting how long the command takes that finds it.
+            // The time of the command that finds the item is not counted.
             let mut asked = Instant::now();
             while !local(node, &home, &owner, &salt) {
                 assert!(put.elapsed() < DEADLINE, "it does not come");
@@ -58,7 +58,7 @@ fn three_nodes_on_one_redis_serve_each_others_writes_within_a_second() {
             assert!(took <= Duration::from_secs(1), "after {took:?}");
         }
     }
-    // After a restart the items are there again, whoever wrote them.
+    // After a restart the items are restored, whichever node wrote them.
     let [_, second, _] = <[Node; 3]>::try_from(nodes).ok().unwrap();
     second.run(&home, &["stop"]).exits(0);
     second.wait();
@@ -86,10 +86,10 @@ fn a_redis_that_refuses_is_waited_for_and_its_password_is_nowhere() {
             && cause.contains("WRONGPASS")
             && status["storage"]["waiting"] == 1
     });
-    // From memory.
+    // The item is served from memory.
     assert!(local(&node, &home, &owner, "s"));
     let state = node.dir.as_str();
-    let told = [
+    let outputs = [
         node.run(&home, &["status"]),
         node.run(&home, &["status", "--json"]),
         node.run(&home, &["verify"]),
@@ -104,7 +104,7 @@ fn a_redis_that_refuses_is_waited_for_and_its_password_is_nowhere() {
     assert!(shown.text().contains("redis://:***@127.0.0.1"), "{shown:?}");
     let checked = support::finish(&mut check, b"").exits(0);
     assert!(checked.stderr.contains("WRONGPASS"), "{checked:?}");
-    for ran in told.iter().chain([&shown, &checked]) {
+    for ran in outputs.iter().chain([&shown, &checked]) {
         assert!(!format!("{ran:?}").contains("secret-word"), "{ran:?}");
     }
     assert!(!node.about.to_string().contains("secret-word"));
@@ -153,7 +153,7 @@ fn sync_on_a_redis_that_does_not_sync_is_refused_at_the_start() {
     }
 }
 
-/// The certificates are of an authority that only this test believes.
+/// The certificates' authority is trusted by this test only.
 #[test]
 fn tls_is_spoken_to_a_server_whose_certificate_is_believed_and_to_no_other() {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../driver/tests/redis/tls");
@@ -183,13 +183,13 @@ fn tls_is_spoken_to_a_server_whose_certificate_is_believed_and_to_no_other() {
         let ran = check(host, &file("authority.pem"));
         assert!(ran.text().contains("redis ok"), "{ran:?}");
     }
-    // Signed by somebody else, for all that is known.
+    // Only a certificate of another authority is trusted.
     let ran = check("localhost", &file("server.pem"));
     assert!(ran.text().contains("redis not usable now"), "{ran:?}");
     assert!(ran.stderr.contains("certificate"), "{ran:?}");
 }
 
-/// Five full nodes that name each other, on a Redis that they share or on files of their own.
+/// Starts five full nodes that name each other, on a shared Redis or on files of their own.
 fn servers(home: &TempDir, order: [usize; 5], url: Option<&str>) -> Vec<Node> {
     let word = if url.is_some() { "redis" } else { "file" };
     let places: Vec<(String, String)> = (0..5)
@@ -256,7 +256,7 @@ fn r15_servers_that_start_in_any_order_know_each_other_and_a_redis_that_dies_sto
                 status["storage"]["health"] == "good" && status["storage"]["waiting"] == 0
             });
         }
-        // Six items; full nodes put adverts beside them.
+        // Six items; full nodes store adverts beside them.
         let keys = server.cli(&["keys", "dht:????*"]);
         let items = keys.lines().filter(|key| key.len() == 68).count();
         assert!(items >= 6, "{keys}");

@@ -1,4 +1,4 @@
-//! Completions and manual pages: made from the parser, whole, and usable by what reads them.
+//! Completions and manual pages: generated from the parser, complete, and usable by their readers.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::process::Command;
 use support::commands::{Described, commands};
 use support::{TempDir, run};
 
-/// Words that are understood but not offered.
+/// Words that are accepted but not offered.
 const HIDDEN: [&str; 2] = ["attacker", "with-target"];
 
 fn is_there(tool: &str) -> bool {
@@ -103,7 +103,7 @@ fn each_command_has_a_manual_page_with_its_options_and_examples() {
         assert!(program.contains(part), "no {part:?} in {program}");
     }
     assert!(page("skydht-config-set").contains("\\fBskydht\\-config\\fR(1)"));
-    // Above those that do something stand `config`, `store`, `bench` and the program.
+    // The parents of commands are `config`, `store`, `bench` and the program itself.
     let files = made["files"].as_array().unwrap();
     assert_eq!(files.len(), described.len() + 4, "{files:?}");
     let listed = fs::read_dir(&dir).unwrap().count();
@@ -115,7 +115,7 @@ fn each_command_has_a_manual_page_with_its_options_and_examples() {
         );
     }
     assert_eq!(run(&home, &["man"]).exits(0).text(), program);
-    // Made again, the pages are replaced.
+    // A second run replaces the pages.
     run(&home, &["man", &dir]).exits(0);
     let file = home.join("file");
     fs::write(&file, "").unwrap();

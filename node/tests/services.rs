@@ -1,4 +1,4 @@
-//! A service discovery beside the DMSG discovery.
+//! The service discovery beside the DMSG discovery.
 
 mod support;
 
@@ -56,11 +56,11 @@ fn a_visor_registers_and_others_find_it() {
         Answer::read(&call, &response),
         Ok(Answer::One(Box::new(service.clone())))
     );
-    // As any program would ask.
+    // A plain HTTP request finds it, too.
     let host = [("Host", at)];
     let found = http(at, &request("GET", "/api/services?type=vpn", &host, "")).json();
     assert_eq!(found[0]["address"], Value::from(address.to_string()));
-    // An unsigned one is refused, and entries are asked for as before.
+    // An unsigned registration is refused, and the DMSG discovery still works.
     let unsigned = exchange(at, &call.write());
     assert_eq!(unsigned.status(), 401);
     let entries = http(at, &request("GET", "/dmsg-discovery/entries", &host, "")).json();

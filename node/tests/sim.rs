@@ -1,4 +1,4 @@
-//! Scenarios through the built program.
+//! Scenarios run by the built program.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 use support::{Ran, TempDir, run};
 
-/// A small network, done in well under a second.
+/// A small network that takes well under a second.
 const SMALL: &str = r#"
 about = "small"
 [population]
@@ -23,7 +23,7 @@ publish = "5s"
 verify = "10s"
 "#;
 
-/// Runs `skydht sim` on a scenario file of this text.
+/// Runs `skydht sim` on a scenario file with this text.
 fn sim(home: &TempDir, scenario: &str, more: &[&str]) -> Ran {
     let file = home.join("small.toml");
     fs::write(&file, scenario).unwrap();
@@ -155,7 +155,7 @@ fn a_sweep_runs_every_combination_whatever_the_number_of_threads() {
     );
     assert_eq!(alone.exits(0).json(), result);
 
-    // One of them, by the command in its report.
+    // Repeats one of the runs by the command in its report.
     let command = runs[5]["command"].as_str().unwrap();
     assert!(
         command.ends_with("--set dead=0.25 --set model=ours --seed 2"),

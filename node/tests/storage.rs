@@ -1,4 +1,4 @@
-//! Items outlast the process that holds them.
+//! Items survive the process that stores them.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::Value;
 use support::{Node, TempDir, signal, status, until};
 
-/// Starts a full node in this directory, with more arguments.
+/// Starts a full node in the directory "full", with further arguments.
 fn full_node(home: &TempDir, more: &[&str]) -> Node {
     let run = ["run", "--listen", "127.0.0.1:0", "--full-node"];
     Node::start_with(home, "full", &[&run[..], more].concat())
@@ -18,7 +18,7 @@ fn private() -> Permissions {
     Permissions::from_mode(0o700)
 }
 
-/// Lets another node publish `n` items at `to`, and stops it; its key.
+/// Publishes `n` items at `to` from another node, stops that node, and returns its key.
 fn publish(home: &TempDir, to: &Node, n: usize) -> String {
     let owner = Node::start(home, "owner", &[to]);
     until(&owner, home, "ready", |status| status["ready"] == true);
@@ -61,7 +61,7 @@ fn items_outlast_a_stop_and_a_kill() {
     full.run(&home, &["stop"]).exits(0);
     full.wait();
 
-    // With sync nothing waits for the end, and nothing is lost without one.
+    // With `sync`, nothing is lost even without a clean stop.
     let config = home.path().join("sync.json");
     std::fs::write(&config, r#"{"durability": "sync"}"#).unwrap();
     let sync = ["--config", config.to_str().unwrap()];
@@ -109,7 +109,7 @@ fn a_file_that_is_damaged_or_of_another_key_is_put_aside() {
     assert!(dir.join("items.redb.other-key-1").exists());
 }
 
-/// Nothing is there to be opened yet: an unmounted disk, say.
+/// The directory does not exist yet, as with a disk that is not mounted.
 #[test]
 fn a_file_that_cannot_be_opened_at_the_start_is_said_and_tried_again() {
     let home = TempDir::new();
@@ -160,7 +160,7 @@ fn a_stopped_nodes_items_are_counted_exported_imported_and_compacted() {
     let lines = store(&["export"]).exits(0);
     assert_eq!(lines.text().lines().count(), 3);
 
-    // Into an empty file, between lines that are no items.
+    // The import into an empty file skips lines that are not items.
     let mut text = format!("nonsense\n\n{}", lines.text());
     text.push_str(
         &lines
@@ -196,7 +196,8 @@ fn a_stopped_nodes_items_are_counted_exported_imported_and_compacted() {
     holds(&full, &home, &key, 3);
 }
 
-/// As `redis-cli` gives what upstream wrote, in each of the forms, and with faults between.
+/// Lines of `redis-cli` for items that upstream wrote, in each format, with faulty lines between
+/// them.
 #[test]
 fn upstreams_dumps_are_imported_and_a_damaged_line_is_named_and_alone_is_lost() {
     let home = TempDir::new();
@@ -234,16 +235,16 @@ fn upstreams_dumps_are_imported_and_a_damaged_line_is_named_and_alone_is_lost() 
         String::new(),
         format!("dht:{b}"),
         b_item.clone(),
-        // 5: cut off; 6: too long; 7: a key whose item never comes; 8: another's item.
+        // 5: truncated; 6: too long; 7: a key without an item; 8: an item of another target.
         format!("dht:{a} {}", &a_item[..a_item.len() - 2]),
         long,
         format!("dht:{d}"),
         format!("dht:{d} {a_item}"),
-        // 9: as it lies in upstream's database; 10: a changed value.
+        // 9: the format of upstream's database; 10: a changed value.
         c_item.clone(),
         c_item.replace("\"seq\":", "\"seq\":1"),
         format!("\"dht:{d}\",{csv}"),
-        // 12: at the end.
+        // 12: the end of the text.
         format!("dht:{d}"),
     ];
     let file = home.path().join("dump.txt");
@@ -281,7 +282,7 @@ fn upstreams_dumps_are_imported_and_a_damaged_line_is_named_and_alone_is_lost() 
     holds(&full, &home, &key, 4);
     full.run(&home, &["stop"]).exits(0);
     full.wait();
-    // A mirror's item comes along when its key is configured.
+    // A mirrored item is imported if its signer is configured.
     let signer: Value = serde_json::from_str(a_item).unwrap();
     let config = home.path().join("mirrors.json");
     let text = serde_json::json!({"mirror_pks": [signer["k"]]});

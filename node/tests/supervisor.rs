@@ -1,5 +1,5 @@
-//! The program as a service: what it sends to a service manager, over real sockets, and how root
-//! reaches one of another user.
+//! The program as a service: notifications to a service manager over real sockets, and root's
+//! access to a service of another user.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -13,10 +13,10 @@ use std::time::Instant;
 
 use support::{DEADLINE, Node, TempDir, program, run, signal};
 
-/// Any key.
+/// An arbitrary key.
 const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
 
-/// A service manager's end.
+/// The service manager's socket.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -26,7 +26,7 @@ impl Manager {
         Self(socket)
     }
 
-    /// The next datagram.
+    /// Receives the next datagram.
     #[track_caller]
     fn next(&self) -> String {
         let mut buffer = [0; 4096];
@@ -34,7 +34,7 @@ impl Manager {
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
-    /// Reads up to a datagram with this line; says how many others came before.
+    /// Receives until a datagram contains this line; returns the number of datagrams before it.
     #[track_caller]
     fn wait_for(&self, line: &str) -> usize {
         let end = Instant::now() + DEADLINE;
@@ -78,7 +78,7 @@ fn a_node_is_ready_gives_signs_of_life_and_says_that_it_stops() {
         let first = manager.next();
         let (ready, words) = first.split_once('\n').unwrap();
         assert_eq!(ready, "READY=1");
-        // The verdict, where `systemctl status` shows it.
+        // `systemctl status` shows the verdict.
         let verdict = node.run(&home, &["status", "--json"]).exits(0).json()["verdict"].clone();
         let verdict = verdict.as_str().unwrap().to_uppercase();
         assert!(
@@ -103,7 +103,7 @@ fn a_node_that_waits_for_its_discovery_is_ready_and_says_what_it_waits_for() {
     let manager = Manager::at(&SocketAddr::from_pathname(&path).unwrap());
     let mut command = program(&home);
     command.args(["run", "--json", "--api-listen", "127.0.0.1:0"]);
-    // Where nothing listens.
+    // An address where nothing listens.
     command.args(["--discovery", "http://127.0.0.1:1"]);
     command.args(["--state-dir", &home.join("state")]);
     command.env("NOTIFY_SOCKET", &path);
@@ -152,7 +152,7 @@ fn dmsg_services_say_so_too() {
     let server = Node::spawn(command, "server", home.join("server"));
     assert!(servers.next().starts_with("READY=1\n"));
     servers.wait_for("WATCHDOG=1");
-    // The words are kept up to date: the server registers.
+    // The status is updated when the server registers.
     manager.wait_for("STATUS=1 entries, 1 of them servers");
     signal(server.pid(), "TERM");
     servers.wait_for("STOPPING=1");
@@ -255,7 +255,7 @@ fn root_reaches_a_service_of_another_user_and_reads_nothing_else_there() {
     command.args(["run", "--listen", "127.0.0.1:0", "--json"]);
     command.args(["--api-listen", "127.0.0.1:0", "--state-dir", &dir]);
     command.uid(service);
-    // Only root has it so; and the user must be able to run the program where it lies.
+    // Only root can change the owner, and the other user must be able to execute the program.
     let is_given = std::os::unix::fs::chown(&dir, Some(service), None).is_ok();
     let mut version = program(&home);
     let version = version.arg("version").uid(service).status();
@@ -265,11 +265,12 @@ fn root_reaches_a_service_of_another_user_and_reads_nothing_else_there() {
     let node = Node::spawn(command, "service", dir.clone());
     node.run(&home, &["status"]).exits(0);
     node.run(&home, &["put", "v"]).exits(5);
-    // Its key is its own.
+    // The service's key is readable by its own user only.
     let with = ["get", "self", "--bootstrap", &format!("{KEY}@127.0.0.1:1")];
     let ran = node.run(&home, &with).exits(2);
     assert!(ran.stderr.contains("belongs to another user"), "{ran:?}");
-    // A file of root's, to which that user has made a link, is not sent to where that user says.
+    // A root-owned file, to which the other user has made a link, must not be sent to an address
+    // that this user chooses.
     let token = format!("{dir}/api.token");
     fs::rename(&token, format!("{dir}/kept")).unwrap();
     let secret = home.join("root.key");

@@ -1,4 +1,4 @@
-//! Every command once on a terminal: nothing complains, and colours are where they are wanted.
+//! Every command once on a terminal: no errors, and colours only where wanted.
 
 mod support;
 
@@ -8,7 +8,7 @@ use support::commands::commands;
 use support::terminal::OnTerminal;
 use support::{Node, TempDir, program, run};
 
-/// Colours, as against moving the cursor.
+/// Returns whether the output has colours, as opposed to cursor movements.
 fn is_colored(screen: &str) -> bool {
     screen.split("\x1b[").skip(1).any(|after| {
         let end = after.find(|c: char| c.is_ascii_alphabetic());
@@ -48,7 +48,7 @@ fn every_command_runs_on_a_terminal() {
     let pages = home.join("man1");
     let api = ["--api-listen", "127.0.0.1:0"];
     let anywhere = ["--listen", "127.0.0.1:0"];
-    // Command, its exit status, and what it shows when it is up and waits to be stopped.
+    // Command, exit status, and the text after which it must be stopped.
     let mut cases: Vec<(Vec<&str>, i32, Option<&str>)> = vec![
         (vec!["keygen", &file], 0, None),
         (
@@ -204,7 +204,7 @@ fn every_command_runs_on_a_terminal() {
         (vec!["visor", "dht", "list"], 3, None),
         (vec!["stat"], 2, None),
     ];
-    // Last: it ends the node.
+    // The last command stops the node.
     cases.push(([&["stop"], &state[..]].concat(), 0, None));
     for (args, code, up) in &cases {
         let mut running = OnTerminal::start(program(&home).env("TERM", "xterm").args(args));
@@ -250,7 +250,7 @@ fn colors_are_for_terminals_and_for_those_who_want_them() {
         is_calm(args, &screen);
         is_colored(&screen)
     };
-    // The verdict, a failure, and what clap refuses.
+    // A verdict, a failure, and a usage error.
     let commands: [&[&str]; 3] = [&["status"], &["get", "self"], &["get", "02"]];
     for command in commands {
         let with = |more: &[&str], variables: &[(&str, &str)]| {
@@ -286,7 +286,7 @@ fn what_others_wrote_does_not_steer_a_terminal() {
     a.run(&home, &["put", value, "--salt", salt]).exits(0);
     let key = a.text("key").to_owned();
     let get = ["get", &key, "--salt", salt, "--state-dir", &b.dir];
-    // As it is in a pipe.
+    // In a pipe, the value is unchanged.
     assert_eq!(run(&home, &get).exits(0).stdout, value.as_bytes());
     let json = [&get[..], &["--json"]].concat();
     let ls = ["ls", "--state-dir", &a.dir];

@@ -1,4 +1,4 @@
-//! The status page of the built program: who may look, and what a browser gets.
+//! The status page of the built program: access control, and its content in a browser.
 
 mod support;
 
@@ -15,7 +15,7 @@ fn get(node: &Node, path: &str, cookie: Option<&str>) -> Answer {
     http(node.api(), &request("GET", path, &headers, ""))
 }
 
-/// The cookie that an answer sets, as a browser sends it back.
+/// Returns the cookie that a response sets, as a browser would send it.
 fn cookie(answer: &Answer) -> String {
     let line = answer
         .head
@@ -28,7 +28,7 @@ fn cookie(answer: &Answer) -> String {
     line.split(';').next().unwrap().to_owned()
 }
 
-/// The page's path with a code, as `skydht ui` prints it.
+/// Returns the page's path with a code, from the output of `skydht ui`.
 fn link(node: &Node, home: &TempDir) -> String {
     let printed = node.run(home, &["ui"]).exits(0);
     let url = printed.text().trim().to_owned();
@@ -40,7 +40,7 @@ fn link(node: &Node, home: &TempDir) -> String {
 fn a_link_opens_the_page_once_and_the_cookie_reads_alone() {
     let home = TempDir::new();
     let node = Node::start(&home, "a", &[]);
-    // Without a cookie the page asks for one, and shows nothing of the node.
+    // Without a cookie the page shows only the login form.
     let stranger = get(&node, "/ui", None);
     assert_eq!(stranger.status, 401);
     assert!(stranger.body.contains("skydht ui"), "{stranger:?}");
@@ -68,7 +68,7 @@ fn a_link_opens_the_page_once_and_the_cookie_reads_alone() {
     for path in ["/status", "/peers", "/items", "/metrics"] {
         assert_eq!(get(&node, path, Some(&cookie)).status, 200, "{path}");
     }
-    // What it loads is there, and what it may not do is refused.
+    // Its assets are available, and writes are refused.
     let mut size = page.body.len();
     for (path, kind) in [
         ("/ui/app.js", "text/javascript"),
@@ -93,7 +93,7 @@ fn a_link_opens_the_page_once_and_the_cookie_reads_alone() {
     }
     let odd = get(&node, "/ui?sort=size", Some(&cookie));
     assert_eq!(odd.status, 400, "{odd:?}");
-    // Another host name, as a page that rebinds DNS would have it.
+    // Another host name, as after DNS rebinding.
     let headers = [("Host", "evil.example"), ("Cookie", &cookie)];
     let answer = http(node.api(), &request("GET", "/ui", &headers, ""));
     assert_eq!(answer.status, 421);
@@ -134,7 +134,7 @@ fn browsers_get_news_as_a_tree() {
     stream.write_all(ask.as_bytes()).unwrap();
     let lines = BufReader::new(stream).lines().map_while(Result::ok);
     let news = lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_owned));
-    // Twice: it goes on.
+    // Two updates show that the stream continues.
     for tree in news.take(2) {
         let tree: serde_json::Value = serde_json::from_str(&tree).unwrap();
         assert_eq!(tree[0], "main");
@@ -163,7 +163,7 @@ fn what_was_asked_last_is_shown_with_its_cost() {
         last.contains("stored 1/1") && last.contains("not found"),
         "{last}"
     );
-    // The course of the read, drawn and as a table.
+    // The read's trace, as a drawing and as a table.
     let course = last
         .split_once("Course of get self nothing-there")
         .unwrap()
@@ -219,7 +219,7 @@ fn the_script_builds_what_the_server_sends() {
     assert!(ran.status.success(), "{ran:?}");
 }
 
-/// A browser that runs the page's script, where one is installed.
+/// Returns a browser that can run the page's script, if one is installed.
 fn browser() -> Option<&'static str> {
     let places = [
         "/usr/bin/chromium",
@@ -246,6 +246,6 @@ fn the_page_lives_in_a_browser() {
         .unwrap();
     let dom = String::from_utf8_lossy(&dom.stdout);
     assert!(dom.contains(node.text("key")), "{dom}");
-    // Its script has run.
+    // The script has run.
     assert!(dom.contains(" s ago"), "{dom}");
 }

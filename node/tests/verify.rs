@@ -1,4 +1,4 @@
-//! Own items read back, and what the node does by itself, over restarts.
+//! Verification of own items, and tasks' success times across restarts.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 use support::{DEADLINE, Node, TempDir, status, until};
 
-/// A node that starts from `peer` and keeps items in memory alone.
+/// Starts a node that bootstraps from `peer` and stores items in memory only.
 fn forgetful(home: &TempDir, name: &str, peer: &Node) -> Node {
     let peer = peer.address();
     let run = ["run", "--listen", "127.0.0.1:0", "--storage", "none"];
@@ -30,7 +30,7 @@ fn an_item_that_its_holders_lost_is_named_and_the_verdict_remembers() {
     let unknown = a.run(&home, &["verify", "y"]).exits(4);
     assert!(unknown.stderr.contains("skydht ls"), "{unknown:?}");
 
-    // The same keys, and nothing held.
+    // Nodes with the same keys, but without items.
     holders.into_iter().for_each(Node::kill);
     let holders = ["b", "c"].map(|name| forgetful(&home, name, &a));
     let end = Instant::now() + DEADLINE;
@@ -51,7 +51,8 @@ fn an_item_that_its_holders_lost_is_named_and_the_verdict_remembers() {
     );
     assert!(reasons.contains("x 0/2 lost"), "{seen:#}");
     assert_eq!(seen["verified"]["items"], 1);
-    // Reading it gave it back to them; the next look says so, and the verdict is as before.
+    // The read restored the items at the holders, which the next verification finds; the verdict is
+    // as before.
     while a.run(&home, &["verify", "x"]).code != Some(0) {
         assert!(Instant::now() < end, "not repaired");
     }
@@ -82,7 +83,7 @@ fn when_a_task_last_succeeded_outlives_the_node() {
     assert_eq!(b.wait(), Some(0));
     let peer = a.address();
     a.kill();
-    // This run has reached none; the one before did.
+    // This run has reached no peer, but the previous one had.
     let run = ["run", "--listen", "127.0.0.1:0", "--bootstrap", &peer];
     let b = Node::start_with(&home, "b", &run);
     let again = status(&b, &home);

@@ -1,4 +1,4 @@
-//! Watching an item through the program: on the command line, and as server-sent events.
+//! Watching an item with the command, and as server-sent events.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::process::Stdio;
 use serde_json::Value;
 use support::{DEADLINE, Node, TempDir, program, signal};
 
-/// Two nodes that know each other.
+/// Starts two nodes that know each other.
 fn pair(home: &TempDir) -> (Node, Node) {
     let mut first = Node::start(home, "first", &[]);
     let mut second = Node::start(home, "second", &[&first]);
@@ -50,7 +50,7 @@ impl Events {
         line.trim_end().to_owned()
     }
 
-    /// What follows `start` on the next line that begins so.
+    /// Returns the rest of the next line that starts with `start`.
     fn until(&mut self, start: &str) -> String {
         loop {
             if let Some(rest) = self.line().strip_prefix(start) {
@@ -59,7 +59,7 @@ impl Events {
         }
     }
 
-    /// The next event: id, kind, data.
+    /// Returns the next event: id, kind, data.
     fn next(&mut self) -> (String, String, Value) {
         let id = self.until("id: ");
         let (kind, data) = (self.until("event: "), self.until("data: "));
@@ -68,7 +68,7 @@ impl Events {
 }
 
 #[test]
-fn the_command_shows_each_version_and_goes_on_where_it_was_told() {
+fn the_command_shows_each_version_and_resumes_where_requested() {
     let home = TempDir::new();
     let (first, second) = pair(&home);
     let key = first.text("key").to_owned();

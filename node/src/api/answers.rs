@@ -1,4 +1,4 @@
-//! Answers that no browser guesses about or keeps.
+//! Responses of the control API, with headers that forbid caching and content sniffing.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::failure::{Code, Failure, Result};
 
-/// What a path says.
+/// Result of a handler.
 pub(super) type Answer = Result<Response>;
 
-/// What was asked for.
+/// Responds with `report` as JSON and status 200.
 pub(super) fn ok(report: &impl Serialize) -> Answer {
     answer(StatusCode::OK, report)
 }
@@ -21,7 +21,7 @@ fn answer(status: StatusCode, report: &impl Serialize) -> Answer {
     Ok(unkept(status, "application/json", text))
 }
 
-/// What no browser guesses about or keeps.
+/// Builds a response that browsers neither cache nor sniff.
 pub(super) fn unkept(status: StatusCode, kind: &'static str, content: impl Into<Body>) -> Response {
     let mut response = Response::new(content.into());
     *response.status_mut() = status;

@@ -1,5 +1,6 @@
-//! Who may ask the control API. Loopback is no fence: any page in a browser on this machine
-//! can send requests there, under a name that it makes point there (DNS rebinding).
+//! Access control of the control API. A loopback address alone does not protect it: any web page in
+//! a browser on this machine can send requests there, under a host name that it resolves to
+//! loopback (DNS rebinding).
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -12,14 +13,15 @@ use zeroize::Zeroizing;
 use crate::failure::{Code, Failure, Result};
 use crate::ui::Sessions;
 
-/// Answered without a token.
+/// Path that is answered without a token.
 pub(crate) const OPEN_PATH: &str = "/livez";
 
-/// Of the status page, and what it loads: the page asks for the token itself, the rest is no secret.
+/// The status page and its assets. They need no token: they hold no secret, and the page asks for
+/// it.
 const PAGE_PATHS: [&str; 3] = ["/ui", "/ui/app.js", "/ui/style.css"];
-/// Where the page exchanges the token; the path checks it.
+/// Where the page exchanges the token for a cookie; the handler checks the token itself.
 const LOGIN_PATH: &str = "/ui/login";
-/// What a browser with the page's cookie may read.
+/// Paths that the status page's cookie may read.
 const READ_PATHS: [&str; 6] = [
     "/ui/events",
     "/status",
@@ -29,16 +31,16 @@ const READ_PATHS: [&str; 6] = [
     "/metrics",
 ];
 
-/// Whether a client has shown that it may ask.
+/// What a client has proved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Admission {
-    /// It has the token, or a cookie for it.
+    /// It sent the token, or a cookie obtained with it.
     Known,
-    /// It asks for what is open to all on this machine.
+    /// It proved nothing, and asks for a path that is open to all.
     Unknown,
 }
 
-/// The rules.
+/// Checks the host, the origin and the token of requests.
 pub(crate) struct Guard {
     token: Zeroizing<String>,
     sessions: Sessions,
@@ -46,7 +48,7 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// An API at `addr`, which may also go by the names in `more`.
+    /// Creates the guard of an API at `addr`, reachable under the host names in `more`, too.
     pub(crate) fn new(
         token: Zeroizing<String>,
         addr: SocketAddr,
@@ -65,7 +67,7 @@ impl Guard {
         if let IpAddr::V4(ip) = addr.ip() {
             hosts.insert(format!("{ip}:{port}"));
         }
-        // Clients leave the default port away.
+        // Clients omit the default port.
         let short: Vec<_> = hosts
             .iter()
             .filter_map(|host| host.strip_suffix(":80").map(str::to_owned))
@@ -78,7 +80,7 @@ impl Guard {
         }
     }
 
-    /// Whether a request may be answered.
+    /// Decides whether a request may be answered.
     pub(crate) fn check(
         &self,
         method: &Method,
@@ -105,7 +107,7 @@ impl Guard {
 
     fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
         let named = one(headers, &HOST).map(|host| self.hosts.contains(&host.to_ascii_lowercase()));
-        // An absolute request target overrides the header; both must be ours.
+        // An absolute request target overrides the header, so that both must match.
         let target = uri
             .authority()
             .map(|host| self.hosts.contains(&host.as_str().to_ascii_lowercase()));
@@ -124,7 +126,7 @@ impl Guard {
             let host = origin.strip_prefix("http://");
             host.is_some_and(|host| self.hosts.contains(&host.to_ascii_lowercase()))
         };
-        // Programs send none; browsers send one with every write.
+        // Browsers send an origin with every write; other programs send none.
         if !headers.contains_key(ORIGIN) || one(headers, &ORIGIN).is_some_and(ours) {
             return Ok(());
         }
@@ -139,7 +141,7 @@ impl Guard {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
-        // The length is no secret.
+        // The comparison takes constant time for equal lengths; the length is public.
         let right = given.is_some_and(|given| given.as_bytes().ct_eq(self.token.as_bytes()).into());
         if right {
             return Ok(());
@@ -154,7 +156,7 @@ impl Guard {
     }
 }
 
-/// The header's value, if it is there once and is text.
+/// Returns the header's value if it occurs exactly once and is text.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;

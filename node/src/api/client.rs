@@ -18,34 +18,34 @@ use crate::failure::{Code, Failure, Result};
 use crate::http::send;
 use crate::output::Human;
 
-/// The longest answer, a full list of peers, is far below.
+/// Largest accepted answer, in bytes; a full list of peers is far smaller.
 const LONGEST_ANSWER: usize = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Requests that need no peer are answered within this.
+/// Timeout of requests that the node answers without asking a peer.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a request with a timeout of its own gets beyond it, for the way.
+/// Added to the timeout that a request carries, for the transfer of the answer.
 const GRACE: Duration = Duration::from_secs(2);
-/// Longer than the node lets any request take.
+/// Upper bound of every request; above the server's own limit.
 const LONGEST: Duration = Duration::from_secs(700);
-/// How often a node that works on a request without timeout is asked whether it still lives.
+/// Interval between liveness checks while a request without a timeout is in progress.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How long an answer is waited for.
+/// Timeout of one request.
 #[derive(Clone, Copy)]
 struct Limit {
     time: Duration,
-    /// Whether the caller asked for it, rather than this program.
+    /// Whether the caller set it; chooses the error text.
     is_asked: bool,
 }
 
-/// A node's control API.
+/// Client of a node's control API.
 pub(crate) struct Client {
     authority: String,
     token: Zeroizing<String>,
 }
 
 impl Client {
-    /// The API at `url`, with a token.
+    /// Creates a client for the API at `url`; `token` is only read if the URL is valid.
     pub(crate) fn new(
         url: &str,
         token: impl FnOnce() -> Result<Zeroizing<String>>,
@@ -70,12 +70,12 @@ impl Client {
         })
     }
 
-    /// The address of a path.
+    /// Returns the URL of a path.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)
     }
 
-    /// Reads a path that the node answers by itself.
+    /// Requests a path that the node answers without asking peers.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let limit = Limit {
             time: LOCAL_TIMEOUT,
@@ -84,8 +84,8 @@ impl Client {
         self.call(Method::GET, path, Bytes::new(), limit).await
     }
 
-    /// Sends `body` to a path. Its member `timeout_ms` bounds the wait; without one, the node must
-    /// show now and then that it lives.
+    /// Sends `body` to a path. Its member `timeout_ms` bounds the wait; without one, the request
+    /// fails when the node stops answering liveness checks.
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -109,14 +109,14 @@ impl Client {
         }
     }
 
-    /// Completes when the node no longer shows that it lives.
+    /// Completes with a failure when a liveness check fails.
     async fn silence(&self) -> Box<Failure> {
         loop {
             let begun = Instant::now();
             tokio::time::sleep(HEARTBEAT).await;
             match self.get::<Value>(OPEN_PATH).await {
                 Ok(_) => {}
-                // It has been silent since before the last question.
+                // The node has been silent since before this check began.
                 Err(failure) if failure.code == Code::Timeout => {
                     let limit = Limit {
                         time: begun.elapsed(),
@@ -129,13 +129,13 @@ impl Client {
         }
     }
 
-    /// Whether anything still listens there.
+    /// Returns whether a connection to the API succeeds.
     pub(crate) async fn is_there(&self) -> bool {
         let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.authority));
         matches!(connect.await, Ok(Ok(_)))
     }
 
-    /// Reads a path whose answer is text.
+    /// Requests a path whose answer is plain text.
     pub(crate) async fn text(&self, path: &str) -> Result<String> {
         let limit = Limit {
             time: LOCAL_TIMEOUT,
@@ -156,7 +156,7 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|error| self.strange(&error))
     }
 
-    /// The body of an answer that is no failure.
+    /// Sends a request and returns the body of a successful response.
     async fn answer(&self, method: Method, path: &str, body: Bytes, limit: Limit) -> Result<Bytes> {
         let begun = Instant::now();
         let connecting = TcpStream::connect(&self.authority);
@@ -175,7 +175,7 @@ impl Client {
             .await
             .map_err(|_| self.late(limit))?
             .map_err(|error| {
-                // It answers, and is no control API.
+                // Something answers there, but does not speak HTTP.
                 let http = error.downcast_ref::<hyper::Error>();
                 match http.is_some_and(hyper::Error::is_parse) {
                     true => self.strange(&"its answer is no HTTP"),
@@ -249,5 +249,5 @@ impl Client {
     }
 }
 
-/// What to do when no node answers.
+/// Hint shown when no node answers.
 pub(crate) const NOBODY: &str = "start one with `skydht run`, or join for this one operation with --bootstrap PK@HOST:PORT or --discovery URL";

@@ -1,7 +1,8 @@
 //! Versions of an item as server-sent events (WHATWG HTML, section 9.2).
 //!
-//! Each event's id is the version's sequence number, so that a client that comes back with
-//! `Last-Event-ID`, as browsers and libraries do by themselves, goes on where it was.
+//! The id of each event is the version's sequence number. A client that reconnects with
+//! `Last-Event-ID`, as browsers and libraries do automatically, therefore continues where it
+//! stopped.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -21,10 +22,11 @@ use crate::failure::{Code, Failure, Result};
 use crate::operation_failure;
 use crate::report::VersionReport;
 
-/// How often a comment shows both ends that the connection lives.
+/// Interval of comments, which let both ends detect a dead connection.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// The sequence to go on after: that of the last event seen, else the query's `after`.
+/// Returns the sequence number after which to resume: that of the last event seen, else the query's
+/// `after`.
 pub(super) fn resume_after(headers: &HeaderMap, query: Option<&str>) -> Result<Option<Seq>> {
     let last = headers.get("last-event-id");
     let last = last.map(|value| value.to_str().unwrap_or("?").to_owned());
@@ -54,7 +56,7 @@ struct Events {
 }
 
 impl Events {
-    /// The next piece of the stream; none at its end.
+    /// Returns the next piece of the stream; `None` at its end.
     async fn next(&mut self) -> Option<String> {
         let version = tokio::select! {
             version = self.watch.next() => version?,
@@ -73,12 +75,12 @@ impl Events {
 }
 
 fn event(kind: &str, data: &impl Serialize) -> String {
-    // JSON has no line ends outside of texts, and escapes them in there.
+    // JSON has line ends only within strings, where they are escaped.
     let data = serde_json::to_string(data).unwrap_or_default();
     format!("event: {kind}\ndata: {data}\n\n")
 }
 
-/// The stream, which ends with the node or with the client.
+/// Streams versions until the node stops or the client disconnects.
 pub(super) fn stream(watch: Watch, body: GetBody) -> Response {
     let mut heartbeat = interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_that_comes_back_goes_on_after_what_it_saw_last() {
+    fn a_client_that_reconnects_resumes_after_the_last_version_it_saw() {
         let with = |id: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert("last-event-id", HeaderValue::from_static(id));

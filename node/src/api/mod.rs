@@ -1,5 +1,5 @@
-//! The control API: HTTP/1.1 and JSON on loopback, for this program's commands and for
-//! scripts. Its answers are what the commands print with `--json`.
+//! The control API: HTTP/1.1 and JSON on loopback, for this program's commands and for scripts.
+//! Responses equal the commands' `--json` output.
 
 mod answers;
 pub(crate) mod auth;
@@ -32,38 +32,37 @@ use crate::registering::Registering;
 use crate::ui::Sessions;
 use auth::{Admission, Guard, OPEN_PATH};
 
-/// How many connections there may be: clients without a token lose them first.
+/// Connection limits. Connections of clients without a token are closed first.
 const LIMITS: http::Limits = http::Limits {
     connections: 128,
     a_second: 500,
 };
-/// Requests being answered at the same time, so that connections are left for `/livez`.
+/// Maximum number of concurrent requests; below the connection limit, so that `/livez` can always
+/// be reached.
 const MOST_REQUESTS: usize = 96;
-/// Browsers that get news of the status page.
+/// Maximum number of browsers that follow the status page.
 const MOST_BROWSERS: usize = 16;
-/// Answered however many requests are.
+/// Path that is answered even when all request slots are taken.
 const METRICS_PATH: &str = "/metrics";
-/// No request takes longer, whatever it asks.
+/// Upper bound of every request's duration.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
 
-/// What requests share.
-pub(crate) struct Shared {
-    /// The node.
+/// State shared by all request handlers.
+pub(crate) struct ApiState {
     pub(crate) local: Local,
-    /// Its configuration.
     pub(crate) config: ConfigReport,
-    /// Browsers that may look at the status page.
+    /// Browser sessions of the status page.
     pub(crate) sessions: Sessions,
-    /// Room for browsers that get news.
+    /// One permit for each browser that follows the status page.
     pub(crate) browsers: Arc<Semaphore>,
-    /// Its own records; none in a demo.
+    /// Publishes the visor's own records; `None` in a demo.
     pub(crate) registering: Option<Registering>,
-    /// Raised when a client asks the node to stop.
+    /// Notified when a client asks the node to stop.
     pub(crate) stop: Notify,
 }
 
-impl Shared {
-    /// What requests to the API of this node share.
+impl ApiState {
+    /// Creates the state for a node, without registering.
     pub(crate) fn new(local: Local, config: ConfigReport) -> Self {
         Self {
             local,
@@ -76,7 +75,7 @@ impl Shared {
     }
 }
 
-/// A control API that runs.
+/// A running control API.
 pub(crate) struct Server(http::Server);
 
 /// Binds the API's address.
@@ -88,8 +87,12 @@ pub(crate) async fn bind(addr: SocketAddr) -> Result<TcpListener> {
 }
 
 impl Server {
-    /// Serves on `listener` until [`Server::stop`].
-    pub(crate) fn start(listener: TcpListener, shared: Arc<Shared>, guard: Guard) -> Result<Self> {
+    /// Serves requests on `listener` until [`Server::stop`].
+    pub(crate) fn start(
+        listener: TcpListener,
+        shared: Arc<ApiState>,
+        guard: Guard,
+    ) -> Result<Self> {
         let app = TowerToHyperService::new(routes::router(shared));
         let guard = Arc::new(guard);
         let slots = Arc::new(Semaphore::new(MOST_REQUESTS));
@@ -100,12 +103,12 @@ impl Server {
         http::Server::start(listener, "the control API", None, LIMITS, answer).map(Self)
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens at.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.0.addr()
     }
 
-    /// Takes no more requests, and waits a little for those under way.
+    /// Stops accepting requests, and waits briefly for those in progress.
     pub(crate) async fn stop(self) {
         self.0.stop().await;
     }
@@ -122,19 +125,19 @@ async fn answer(
     let admission = match guard.check(request.method(), request.uri(), request.headers()) {
         Ok(admission) => admission,
         Err(failure) => {
-            // A guess at the token costs a connection.
+            // Closing the connection makes each guess at the token cost one.
             let mut response = failure.into_response();
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
             return response;
         }
     };
-    // It is answered immediately, and has shown nothing.
+    // This path is cheap to answer, and proves nothing about the client.
     let is_open = request.uri().path() == OPEN_PATH;
     let _slot = match slots.try_acquire() {
         Ok(slot) => Some(slot),
-        // What watches a node that is overloaded, answered from its counts: as many as there are
-        // connections, at most.
+        // Monitoring of an overloaded node must work, and its answer is read from counters. The
+        // connection limit bounds these requests.
         Err(_) if is_open || request.uri().path() == METRICS_PATH => None,
         Err(_) => {
             let busy = format!("the control API is answering {MOST_REQUESTS} requests already");

@@ -1,4 +1,4 @@
-//! What a visor says that it has.
+//! What a visor registers: transports, services and its address.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,24 +10,24 @@ use skydht_discovery::record::{Service, Transport, VisorAddress};
 use crate::failure::{Code, Failure, Result};
 use crate::registering::Given;
 
-/// What this visor has from now on. A member that is not there changes nothing, an empty list or text
-/// takes back what was there.
+/// Replaces what this visor registers. An absent member changes nothing; an empty list or text
+/// withdraws what was registered.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RegisterBody {
-    /// Its transports, as upstream's transport discovery has them.
+    /// Transports, in the format of upstream's transport discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) transports: Option<Vec<Transport>>,
-    /// Its services, as upstream's service discovery has them.
+    /// Services, in the format of upstream's service discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) services: Option<Vec<Service>>,
-    /// Where it takes connections over TCP, IP:PORT.
+    /// Address at which the visor accepts TCP connections, `IP:PORT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<String>,
 }
 
 impl RegisterBody {
-    /// What the node gets: all of it belongs to the visor with the key `own`.
+    /// Validates the body: all of it must belong to the visor with the key `own`.
     pub(crate) fn read(self, own: &PublicKey) -> Result<Given> {
         let wrong = |what: &str, index: usize, why: &dyn fmt::Display| {
             Failure::new(Code::Usage, format_args!("{what} {index}: {why}"))

@@ -1,4 +1,4 @@
-//! The control API's paths.
+//! The control API's routes and their handlers.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ use skydht_core::item::Seq;
 use super::answers::{Answer, ok, unkept};
 use super::register::RegisterBody;
 use super::schema::GetBody;
-use super::{Shared, events, ui};
+use super::{ApiState, events, ui};
 use crate::failure::{Code, Failure, Result};
 use crate::http::{BodyError, read_body};
 use crate::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 use crate::registering::Registering;
 
-/// A value of 64 KiB in base64, and room for the rest.
+/// Largest request body, in bytes: a value of 64 KiB in base64, and the other members.
 const LONGEST_BODY: usize = 128 * 1024;
 
-/// The transports of upstream's largest hub several times over.
+/// Largest registration, in bytes: several times the transports of upstream's largest hub.
 const LONGEST_REGISTER: usize = 2 << 20;
 
-/// Paths, methods and meanings, as `/` lists them.
+/// Paths, methods and descriptions, as `GET /` lists them.
 const INDEX: &[(&str, &str, &str)] = &[
     ("/", "GET", "this list"),
     (
@@ -144,7 +144,7 @@ const INDEX: &[(&str, &str, &str)] = &[
     ("/shutdown", "POST", "stop the node cleanly"),
 ];
 
-pub(super) fn router(shared: Arc<Shared>) -> Router {
+pub(super) fn router(shared: Arc<ApiState>) -> Router {
     Router::new()
         .route("/", get(|| async { index() }))
         .route("/livez", get(|| async { live() }))
@@ -202,7 +202,7 @@ fn live() -> Answer {
     ok(&json!({"schema": "skydht.live/1", "live": true}))
 }
 
-async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
+async fn ready(State(shared): State<Arc<ApiState>>) -> Answer {
     let status = shared.local.status().await?;
     if status.ready {
         return ok(&json!({"schema": "skydht.ready/1", "ready": true, "reasons": status.reasons}));
@@ -214,80 +214,80 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
     Err(Failure::new(Code::NotReady, why).details(&json!({"reasons": status.reasons})))
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Answer {
+async fn status(State(shared): State<Arc<ApiState>>) -> Answer {
     ok(&shared.local.status().await?)
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Answer {
+async fn metrics(State(shared): State<Arc<ApiState>>) -> Answer {
     let text = shared.local.metrics().await?;
     Ok(unkept(StatusCode::OK, CONTENT_TYPE_OF_METRICS, text))
 }
 
-async fn peers(State(shared): State<Arc<Shared>>) -> Answer {
+async fn peers(State(shared): State<Arc<ApiState>>) -> Answer {
     ok(&shared.local.peers().await?)
 }
 
-async fn items(State(shared): State<Arc<Shared>>) -> Answer {
+async fn items(State(shared): State<Arc<ApiState>>) -> Answer {
     ok(&shared.local.items().await?)
 }
 
-async fn config(State(shared): State<Arc<Shared>>) -> Answer {
+async fn config(State(shared): State<Arc<ApiState>>) -> Answer {
     ok(&shared.config)
 }
 
-async fn full_node(State(shared): State<Arc<Shared>>) -> Answer {
+async fn full_node(State(shared): State<Arc<ApiState>>) -> Answer {
     ok(&shared.local.full_node().await?)
 }
 
-async fn set_full_node(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn set_full_node(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     ok(&shared.local.set_full_node(body(request).await?).await?)
 }
 
-async fn syncs(State(shared): State<Arc<Shared>>) -> Answer {
+async fn syncs(State(shared): State<Arc<ApiState>>) -> Answer {
     ok(&shared.local.syncs().await?)
 }
 
-async fn sync(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn sync(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     ok(&shared.local.sync(&body(request).await?).await?)
 }
 
-async fn services(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn services(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     ok(&shared.local.services(&body(request).await?).await?)
 }
 
-async fn transports(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn transports(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     ok(&shared.local.transports(&body(request).await?).await?)
 }
 
-async fn registered(State(shared): State<Arc<Shared>>) -> Answer {
+async fn registered(State(shared): State<Arc<ApiState>>) -> Answer {
     ok(&registering(&shared)?.report())
 }
 
-async fn register(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn register(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     let body: RegisterBody = body_of(request, LONGEST_REGISTER).await?;
     let given = body.read(&shared.local.key())?;
     ok(&registering(&shared)?.set(shared.local.key(), given))
 }
 
-fn registering(shared: &Shared) -> Result<&Registering> {
+fn registering(shared: &ApiState) -> Result<&Registering> {
     let none = || Failure::new(Code::Usage, "the nodes of a demo register nothing");
     shared.registering.as_ref().ok_or_else(none)
 }
 
-async fn list(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn list(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     ok(&shared.local.list(&body(request).await?).await?)
 }
 
-async fn put(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn put(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     ok(&shared.local.put(&body(request).await?).await?)
 }
 
-async fn read(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn read(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     ok(&shared.local.get(&body(request).await?).await?)
 }
 
 async fn read_key(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ApiState>>,
     pk: std::result::Result<Path<String>, PathRejection>,
 ) -> Answer {
     let Path(pk) = pk.map_err(unreadable)?;
@@ -295,7 +295,7 @@ async fn read_key(
 }
 
 async fn read_item(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ApiState>>,
     words: std::result::Result<Path<(String, String)>, PathRejection>,
 ) -> Answer {
     let Path((owner, salt)) = words.map_err(unreadable)?;
@@ -307,7 +307,7 @@ fn unreadable(rejection: PathRejection) -> Box<Failure> {
     Failure::new(Code::Usage, text).hint("`POST /get` takes what no path can hold")
 }
 
-async fn read_by_path(shared: &Shared, owner: String, salt: String) -> Answer {
+async fn read_by_path(shared: &ApiState, owner: String, salt: String) -> Answer {
     ok(&shared.local.get(&item(owner, salt)).await?)
 }
 
@@ -322,12 +322,12 @@ fn item(owner: String, salt: String) -> GetBody {
     }
 }
 
-async fn watch(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn watch(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     ok(&shared.local.watch(&body(request).await?).await?)
 }
 
 async fn watch_key(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ApiState>>,
     pk: std::result::Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Answer {
@@ -337,7 +337,7 @@ async fn watch_key(
 }
 
 async fn watch_item(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ApiState>>,
     words: std::result::Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Answer {
@@ -346,20 +346,20 @@ async fn watch_item(
     stream_versions(&shared, item(owner, salt), after).await
 }
 
-async fn stream_versions(shared: &Shared, item: GetBody, after: Option<Seq>) -> Answer {
+async fn stream_versions(shared: &ApiState, item: GetBody, after: Option<Seq>) -> Answer {
     let watch = shared.local.versions(&item, after).await?;
     Ok(events::stream(watch, item))
 }
 
-async fn ping(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn ping(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     ok(&shared.local.ping(&body(request).await?).await?)
 }
 
-async fn verify(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+async fn verify(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     ok(&shared.local.verify(&body(request).await?).await?)
 }
 
-async fn shutdown(State(shared): State<Arc<Shared>>) -> Answer {
+async fn shutdown(State(shared): State<Arc<ApiState>>) -> Answer {
     shared.stop.notify_one();
     ok(&json!({"schema": "skydht.shutdown/1", "stopping": true}))
 }
@@ -385,7 +385,7 @@ async fn body_of<T: DeserializeOwned>(request: Request, longest: usize) -> Resul
         let text = format!("the request's body is not what this path takes: {why}");
         Failure::new(Code::Usage, text).hint("`GET /` says what it takes")
     };
-    // A list would be read by position.
+    // Serde would accept a list and assign it by position.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(wrong(&"it is no object"));
     }

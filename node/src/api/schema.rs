@@ -1,4 +1,4 @@
-//! What requests to the control API hold. What answers hold is in [`mod@crate::report`].
+//! Request bodies of the control API. Response bodies are in [`mod@crate::report`].
 
 use std::fmt;
 use std::time::Duration;
@@ -16,42 +16,42 @@ use skydht_discovery::record::TransportId;
 use crate::cli::{Owner, parse_policy, parse_prefix};
 use crate::failure::{Code, Failure, Result};
 
-/// No operation may take longer.
+/// Upper bound of every `timeout_ms`.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// A put.
+/// Body of `POST /put`.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PutRequest {
-    /// The bytes in base64.
+    /// The bytes, in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<String>,
-    /// The bytes as text, instead.
+    /// The bytes, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) text: Option<String>,
-    /// No bytes: delete the item.
+    /// Deletes the item: no `value` and no `text`.
     pub(crate) delete: bool,
-    /// Which of the node's items.
+    /// Salt of the item among those of the node's key.
     pub(crate) salt: String,
-    /// This sequence number rather than the next one: a text or a number.
+    /// Sequence number to use instead of the next one; a string or a number.
     #[serde(deserialize_with = "seq", skip_serializing_if = "Option::is_none")]
     pub(crate) seq: Option<Seq>,
-    /// Only if this one is held; 0: only if none is.
+    /// Publishes only if this sequence number is the current one; 0: only if there is no item.
     #[serde(deserialize_with = "expected", skip_serializing_if = "Option::is_none")]
     pub(crate) expect: Option<Expected>,
-    /// Fail if fewer peers take it.
+    /// Fails if fewer peers store it.
     pub(crate) min_replicas: u16,
-    /// Allow a sequence number more than a day ahead of the clock.
+    /// Allows a sequence number more than a day ahead of the clock.
     pub(crate) force: bool,
-    /// Do not renew it.
+    /// Does not renew the item.
     pub(crate) once: bool,
-    /// How long it may take.
+    /// Upper bound of the duration, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeout_ms: Option<u64>,
 }
 
 impl PutRequest {
-    /// A request for these bytes.
+    /// Creates a request that publishes `bytes`.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self {
             value: Some(BASE64.encode(bytes)),
@@ -59,12 +59,12 @@ impl PutRequest {
         }
     }
 
-    /// Whether the node is to keep the item alive.
+    /// Returns whether the node is to keep the item alive.
     pub(crate) fn wants_renewal(&self) -> bool {
         !self.once && !self.delete
     }
 
-    /// What the node is asked.
+    /// Validates the body and returns the arguments of the put.
     pub(crate) fn read(&self) -> Result<(Salt, Value, PutOptions)> {
         let value = match (&self.value, &self.text, self.delete) {
             (None, None, true) => Value::new(&[]),
@@ -96,32 +96,32 @@ impl PutRequest {
     }
 }
 
-/// A get.
+/// Body of `POST /get`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GetBody {
     /// A public key, "self", or a target.
     #[serde(rename = "pk")]
     pub(crate) owner: String,
-    /// Which of the key's items.
+    /// Salt of the item among those of the key.
     #[serde(default)]
     pub(crate) salt: String,
     /// "freshest", "quorum:N", "first" or "local".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<String>,
-    /// Return mirrors of keys that are not configured, too.
+    /// Returns mirrored items of publishers that are not configured, too.
     #[serde(default)]
     pub(crate) unknown_mirrors: bool,
-    /// How long it may take.
+    /// Upper bound of the duration, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeout_ms: Option<u64>,
-    /// Whether the answer names each step.
+    /// Includes each step of the lookup in the response.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) trace: bool,
 }
 
 impl GetBody {
-    /// What the node `own` is asked.
+    /// Validates the body; `own` is the node's key, for "self".
     pub(crate) fn read(&self, own: PublicKey) -> Result<GetRequest> {
         let owner: Owner = self.owner.parse().map_err(usage)?;
         let policy = self
@@ -151,33 +151,33 @@ impl GetBody {
     }
 }
 
-/// The next version of an item.
+/// Body of `POST /watch`: waits for the next version of an item.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WatchBody {
     /// A public key, "self", or a target.
     #[serde(rename = "pk")]
     pub(crate) owner: String,
-    /// Which of the key's items.
+    /// Salt of the item among those of the key.
     #[serde(default)]
     pub(crate) salt: String,
-    /// Only one with a higher sequence number than this.
+    /// Returns only a version with a higher sequence number.
     #[serde(
         default,
         deserialize_with = "seq",
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) after: Option<Seq>,
-    /// Return mirrors of keys that are not configured, too.
+    /// Returns mirrored items of publishers that are not configured, too.
     #[serde(default)]
     pub(crate) unknown_mirrors: bool,
-    /// How long to wait for one.
+    /// Longest wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeout_ms: Option<u64>,
 }
 
 impl WatchBody {
-    /// The item, as a get would name it.
+    /// Returns the request that reads the watched item.
     pub(crate) fn item(&self) -> GetBody {
         GetBody {
             owner: self.owner.clone(),
@@ -190,71 +190,69 @@ impl WatchBody {
     }
 }
 
-/// A ping.
+/// Body of `POST /ping`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PingBody {
-    /// Key of the peer to ping.
     pub(crate) pk: PublicKey,
-    /// Where to dial, if there is no connection.
+    /// Address to dial if there is no session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) addr: Option<std::net::SocketAddr>,
 }
 
-/// Whether the node is to be a full node.
+/// Body of `POST /full-node`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FullNodeBody {
-    /// A full node, or a regular one.
+    /// Whether the node becomes a full node or a regular one.
     pub(crate) full_node: bool,
 }
 
-/// A reconciliation.
+/// Body of `POST /sync`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SyncBody {
-    /// The full node; none: all that are known.
+    /// Full node to reconcile with; `None`: all known ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pk: Option<PublicKey>,
-    /// How long it may take; none: as long as any request may.
+    /// Upper bound of the duration, in milliseconds; `None`: 10 minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeout_ms: Option<u64>,
 }
 
 impl SyncBody {
-    /// How long it may take.
     pub(crate) fn timeout(&self) -> Result<Duration> {
         Ok(timeout(self.timeout_ms)?.unwrap_or(LONGEST))
     }
 }
 
-/// Own items to read back.
+/// Body of `POST /verify`: own items to read back.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct VerifyBody {
-    /// Under these salts; none: those with the fewest holders.
+    /// Salts of the items; empty: those with the fewest holders.
     pub(crate) salts: Vec<String>,
-    /// All of them.
+    /// Reads all own items back.
     pub(crate) all: bool,
-    /// How long each may take.
+    /// Longest read of one item, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeout_ms: Option<u64>,
 }
 
-/// Items that are read back unless others are asked for.
+/// Number of items that are read back by default.
 const VERIFIED: usize = 20;
-/// How long reading one of them back takes at most, unless said otherwise.
+/// Default for the longest read of one item.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl VerifyBody {
-    /// How long each may take.
+    /// Returns the longest read of one item.
     pub(crate) fn timeout(&self) -> Result<Duration> {
         Ok(timeout(self.timeout_ms)?.unwrap_or(VERIFY_TIMEOUT))
     }
 
-    /// Which of the node's items are meant.
+    /// Selects from the node's own items.
     pub(crate) fn choose(&self, mut items: Vec<OwnItem>) -> Result<Vec<OwnItem>> {
-        // Reading a deletion back says that there is nothing, and not where.
+        // A deletion reads as absent, whichever peers hold it, so that reading it proves nothing.
         items.retain(|item| item.value_len > 0);
         if self.salts.is_empty() {
             items.sort_by_key(|item| item.holders);
@@ -281,7 +279,7 @@ impl VerifyBody {
     }
 }
 
-/// A page of what a node holds.
+/// Body of `POST /list`: selects a page of stored items.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListBody {
@@ -294,22 +292,22 @@ pub(crate) struct ListBody {
     /// Only items whose targets begin with these hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prefix: Option<String>,
-    /// From this target on: what the page before named as next.
+    /// First target of the page: the `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) from: Option<Target>,
-    /// At most so many, and at most [`MOST_LISTED`].
+    /// Maximum number of items, at most [`MOST_LISTED`].
     #[serde(default = "most_listed")]
     pub(crate) limit: u64,
-    /// With their values.
+    /// Includes the values.
     #[serde(default)]
     pub(crate) values: bool,
 }
 
-/// Which services are asked for.
+/// Body of `POST /services`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServicesBody {
-    /// `vpn`, `skysocks`, `visor`, or any other word.
+    /// `vpn`, `skysocks`, `visor`, or any other type.
     #[serde(rename = "type")]
     pub(crate) kind: String,
     /// Only in this country.
@@ -320,19 +318,19 @@ pub(crate) struct ServicesBody {
     pub(crate) version: Option<String>,
 }
 
-/// Which transports are asked for.
+/// Body of `POST /transports`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TransportsBody {
-    /// Those of this visor.
+    /// Only transports of this visor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) edge: Option<PublicKey>,
-    /// The one with this id.
+    /// Only the transport with this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<TransportId>,
 }
 
-/// Items of the longest page.
+/// Maximum number of items in a page.
 const MOST_LISTED: u64 = 1_000;
 
 const fn most_listed() -> u64 {
@@ -340,7 +338,7 @@ const fn most_listed() -> u64 {
 }
 
 impl ListBody {
-    /// What the node is asked: which, from where on, how many.
+    /// Validates the body; returns the filter, the first target and the number of items.
     pub(crate) fn read(&self) -> Result<(Filter, Target, usize)> {
         if self.limit == 0 {
             return Err(usage("`limit` must be at least 1"));
@@ -356,7 +354,7 @@ impl ListBody {
     }
 }
 
-/// The bytes of one base64 text. The decoder takes several padded texts in one, too.
+/// Decodes one base64 text. The decoder alone would accept several padded texts in a row.
 fn bytes_of(base64: &str) -> Result<Value> {
     let no_base64 = |why: &dyn fmt::Display| usage(format_args!("`value` is no base64: {why}"));
     let bytes = BASE64
@@ -390,7 +388,7 @@ fn usage(message: impl fmt::Display) -> Box<Failure> {
     Failure::new(Code::Usage, message)
 }
 
-/// A sequence number as text (which all JSON writers keep whole) or as a number.
+/// Reads a sequence number given as a string, which all JSON writers keep whole, or as a number.
 fn seq<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Seq>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -405,7 +403,7 @@ fn seq<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Seq>, D::E
     })
 }
 
-/// What a put is to replace, as [`seq`] with 0 for nothing.
+/// Reads the sequence number that a put expects, as [`seq`] does; 0: no item.
 fn expected<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Expected>, D::Error> {
     Ok(seq(d)?.map(Expected::from))
 }
@@ -472,7 +470,7 @@ mod tests {
         assert_eq!(request.policy, ReadPolicy::Quorum(3));
         assert_eq!(request.timeout, Some(Duration::from_millis(5)));
         assert_eq!(read(json!({"pk": request.target})).unwrap().owner, None);
-        // As long as for a put.
+        // The limit is that of a put.
         for (salt, is_right) in [(200, true), (201, false)] {
             let read = read(json!({"pk": "self", "salt": "s".repeat(salt)}));
             let code = read.err().map(|failure| failure.code);

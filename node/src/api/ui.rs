@@ -1,4 +1,5 @@
-//! The paths of the status page: the page, what it loads, and exchanging a token or a code for a cookie.
+//! Paths of the status page: the page, its assets, and the exchange of a token or a code for a
+//! cookie.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,25 +16,25 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::Shared;
+use super::ApiState;
 use super::answers::{Answer, ok, unkept};
 use crate::failure::{Code, Failure, Result};
 use crate::http::read_body;
 use crate::local::Local;
 use crate::ui::{self, Sort};
 
-/// How often browsers get news.
+/// Interval between two updates sent to a browser.
 const NEWS: Duration = Duration::from_secs(2);
-/// Longer than any login.
+/// Largest login form, in bytes.
 const LONGEST_LOGIN: usize = 1024;
 const HTML: &str = "text/html; charset=utf-8";
 
-/// A page, with what browsers may do for it.
+/// Builds an HTML response with the headers that restrict what browsers do with the page.
 fn page(status: StatusCode, text: String) -> Response {
     let mut response = unkept(status, HTML, text);
     for (name, value) in [
         ("content-security-policy", ui::POLICY),
-        // With none at all, browsers would call the origin of the login null.
+        // Without a referrer, browsers would send `Origin: null` with the login form.
         ("referrer-policy", "same-origin"),
         ("x-frame-options", "DENY"),
     ] {
@@ -45,7 +46,7 @@ fn page(status: StatusCode, text: String) -> Response {
     response
 }
 
-/// To the page, with a cookie.
+/// Redirects to the page and sets its cookie.
 fn admitted(cookie: &str) -> Answer {
     let mut response = page(StatusCode::SEE_OTHER, String::new());
     let headers = response.headers_mut();
@@ -63,8 +64,8 @@ fn sort(query: Option<&str>) -> Result<Sort> {
     })
 }
 
-/// The page; for browsers without a cookie, how to get one.
-pub(super) async fn show(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+/// Shows the page, or the login form to browsers without a cookie.
+pub(super) async fn show(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     let query = request.uri().query();
     let code = query.and_then(|query| query.split('&').find_map(|it| it.strip_prefix("code=")));
     if let Some(code) = code {
@@ -81,11 +82,11 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, request: Request) ->
 }
 
 /// Exchanges the token for a cookie.
-pub(super) async fn log_in(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+pub(super) async fn log_in(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     let body = read_body(request.into_body(), LONGEST_LOGIN).await;
     let body = body.map_err(|_| Failure::new(Code::Usage, "the login cannot be read"))?;
     let text = String::from_utf8_lossy(&body);
-    // A token has no character that a form would escape.
+    // A token has no character that a form escapes.
     let token = text.split('&').find_map(|pair| pair.strip_prefix("token="));
     match shared.sessions.log_in(token.unwrap_or_default())? {
         Some(cookie) => admitted(&cookie),
@@ -93,8 +94,8 @@ pub(super) async fn log_in(State(shared): State<Arc<Shared>>, request: Request) 
     }
 }
 
-/// A link that opens the page once.
-pub(super) async fn new_code(State(shared): State<Arc<Shared>>) -> Answer {
+/// Creates a link that opens the page once.
+pub(super) async fn new_code(State(shared): State<Arc<ApiState>>) -> Answer {
     let code = shared.sessions.new_code()?;
     ok(&json!({
         "schema": "skydht.ui/1",
@@ -118,8 +119,9 @@ struct News {
     _slot: OwnedSemaphorePermit,
 }
 
-/// What changes on the page, as server-sent events. Ends with the node or with the browser.
-pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+/// Streams the page's updates as server-sent events, until the node stops or the browser
+/// disconnects.
+pub(super) async fn events(State(shared): State<Arc<ApiState>>, request: Request) -> Answer {
     let sort = sort(request.uri().query())?;
     let slot = Arc::clone(&shared.browsers).try_acquire_owned();
     let slot = slot.map_err(|_| {
@@ -137,7 +139,7 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
     let pieces = stream::unfold(news, |mut news| async {
         news.every.tick().await;
         let page = news.local.page(news.sort).await.ok()?;
-        // JSON has no line ends outside of texts, and escapes them in there.
+        // JSON has line ends only within strings, where they are escaped.
         let piece = format!("data: {}\n\n", page.json());
         Some((Ok::<_, Infallible>(Bytes::from(piece)), news))
     });

@@ -1,4 +1,4 @@
-//! Names that the resolver does not know yet, in virtual time.
+//! Resolution of host names that are unknown at first, in virtual time.
 
 use std::collections::BTreeMap;
 
@@ -28,14 +28,14 @@ fn settings(bootstrap: Vec<PeerAddress>, keys: Vec<PublicKey>) -> Settings {
     settings
 }
 
-/// A name server and a network whose answers the test changes; counts what it is asked.
+/// A name server and a network whose answers the test changes; records when it was asked.
 #[derive(Clone, Default)]
 struct World(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     names: BTreeMap<String, SocketAddr>,
-    /// Who answers where.
+    /// Keys and addresses of nodes that answer.
     nodes: Vec<(PublicKey, SocketAddr)>,
     known: Vec<PublicKey>,
     asked: Vec<Instant>,
@@ -103,7 +103,7 @@ async fn a_name_that_is_unknown_at_the_start_is_asked_for_until_it_leads_to_its_
     let gaps = asked.windows(2).map(|pair| pair[1] - pair[0]);
     assert!(gaps.max().unwrap() <= Duration::from_secs(61));
 
-    // The name is known now, but nobody answers there yet.
+    // The name is known now, but the peer does not answer yet.
     world
         .lock()
         .names
@@ -123,13 +123,13 @@ async fn a_name_that_is_unknown_at_the_start_is_asked_for_until_it_leads_to_its_
         "no failure any more: {text}"
     );
 
-    // It moves: the name is looked up again, and leads to the new place.
+    // The peer moves: its name is resolved again, to the new address.
     let before = world.lock().asked.len();
     pass(600).await;
     assert_eq!(
         world.lock().asked.len(),
         before,
-        "nobody asks while it answers"
+        "no request while it answers"
     );
     {
         let mut state = world.lock();

@@ -11,9 +11,9 @@ use crate::keys::parse_public;
 
 /// Run a DMSG discovery: the directory in which DMSG's servers and clients find each other.
 ///
-/// It speaks upstream's HTTP API, so that Go's servers and visors can use it, too. Entries are
-/// signed by their owners and kept in memory; what runs puts its own there again within a
-/// minute. SIGINT or SIGTERM ends it.
+/// It has upstream's HTTP API, so that Go's servers and visors can use it, too. Entries are signed
+/// by their owners and kept in memory; after a restart, running servers and visors publish theirs
+/// again within a minute. SIGINT or SIGTERM ends it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -41,19 +41,19 @@ pub(crate) struct DmsgDiscoveryArgs {
         help_heading = "What it answers"
     )]
     pub(crate) addr: SocketAddr,
-    /// Take servers that are on loopback; on by itself when --addr is.
+    /// Accept servers on loopback; implied if --addr is.
     #[arg(long, short, help_heading = "What it answers")]
     pub(crate) test_mode: bool,
-    /// Be a service discovery, too: /api/services, as upstream has it.
+    /// Offer a service discovery, too: /api/services, as upstream has it.
     #[arg(long, help_heading = "What it answers")]
     pub(crate) services: bool,
-    /// Be a transport discovery, too: /transports, /v3/transports, /all-transports.
+    /// Offer a transport discovery, too: /transports, /v3/transports, /all-transports.
     #[arg(long)]
     pub(crate) transports: bool,
-    /// Be an address resolver, too, for TCP: /bind/stcpr, /resolve.
+    /// Offer an address resolver, too, for TCP: /bind/stcpr, /resolve.
     #[arg(long)]
     pub(crate) addresses: bool,
-    /// Answer over HTTPS: a PEM file with the certificate, then those above it.
+    /// Answer over HTTPS: a PEM file with the certificate, followed by its issuers.
     #[arg(
         long,
         value_name = "FILE",
@@ -72,12 +72,12 @@ pub(crate) struct DmsgDiscoveryArgs {
     /// Answer on DMSG, too: at dmsg://PK:80, where PK is the key in FILE (see `skydht keygen`).
     #[arg(long, value_name = "FILE", help_heading = "Over DMSG")]
     pub(crate) key_file: Option<PathBuf>,
-    /// A DMSG server to be reached through, besides those that register; may be repeated.
+    /// A DMSG server through which it can be reached, besides those that register; may be repeated.
     #[arg(long, value_name = "PK@IP:PORT", value_parser = parse_server, requires = "key_file", help_heading = "Over DMSG")]
     pub(crate) dmsg_server: Vec<KnownServer>,
 }
 
-/// PK@IP:PORT.
+/// Parses `PK@IP:PORT`.
 pub(super) fn parse_server(text: &str) -> Result<KnownServer, String> {
     let wrong = || format!("{text:?} is no DMSG server: write PK@IP:PORT");
     let (key, at) = text.split_once('@').ok_or_else(wrong)?;
@@ -92,7 +92,7 @@ pub(super) fn parse_server(text: &str) -> Result<KnownServer, String> {
 ///
 /// Streams between its clients pass through it encrypted end to end. Its own key answers on port
 /// 100, the DHT, and on port 80 over HTTP: /health and /dht/entry/PK?salt=SALT. It is ready once
-/// the discovery has taken its entry. SIGINT, SIGTERM or `POST /shutdown` ends it cleanly.
+/// the discovery has accepted its entry. SIGINT, SIGTERM or `POST /shutdown` ends it cleanly.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -103,20 +103,21 @@ Examples:
 
 In the configuration: {\"dmsg\": {\"discovery\": URL, \"public_address\": …, \"max_sessions\": …}}.")]
 pub(crate) struct DmsgServerArgs {
-    /// The discovery that tells clients of this server; without one they must be told by hand.
+    /// The discovery that announces this server to clients; without one they need its key and
+    /// address.
     #[arg(long, value_name = "URL", help_heading = "Clients and peers")]
     pub(crate) discovery: Option<String>,
     /// The address that clients connect to, IP:PORT; port 0 takes any free one [default:
     /// 0.0.0.0:7470].
     #[arg(long, value_name = "IP:PORT", help_heading = "Clients and peers")]
     pub(crate) listen: Option<SocketAddr>,
-    /// What clients are told to connect to [default: where it listens].
+    /// The address that is announced to clients [default: where it listens].
     #[arg(long, value_name = "HOST:PORT", help_heading = "Clients and peers")]
     pub(crate) public_address: Option<String>,
-    /// Clients to take; each needs an open file.
+    /// Maximum number of clients; each needs an open file.
     #[arg(long, value_name = "N", help_heading = "Clients and peers")]
     pub(crate) max_sessions: Option<u32>,
-    /// A peer of the DHT to start from, besides those configured; may be repeated.
+    /// A bootstrap peer of the DHT, besides those configured; may be repeated.
     #[arg(long, value_name = "PK", value_parser = parse_public, help_heading = "Clients and peers")]
     pub(crate) bootstrap: Vec<PublicKey>,
     /// The file with the secret key [default: node.key in the state directory].

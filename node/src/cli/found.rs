@@ -7,10 +7,10 @@ use skydht_discovery::record::TransportId;
 use super::own::Running;
 use crate::keys::parse_public;
 
-/// List what visors offer, by type: VPNs, proxies, visors that take transports.
+/// List what visors offer, by type: VPNs, proxies, public visors.
 ///
 /// From the records in the DHT. A full node has all of them; a regular node asks one of its DMSG
-/// servers, and else says what it holds itself.
+/// servers, or else lists the records that it stores itself.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -18,7 +18,7 @@ Examples:
   skydht services vpn --country DE
   skydht services skysocks --json | jq -r '.services[].address'")]
 pub(crate) struct ServicesArgs {
-    /// What is offered: vpn, skysocks, visor, or any other word.
+    /// Type of the service: vpn, skysocks, visor, or any other.
     #[arg(value_name = "TYPE")]
     pub(crate) kind: String,
     /// Only in this country, two letters.
@@ -33,18 +33,18 @@ pub(crate) struct ServicesArgs {
 
 /// List the transports of a visor, or find one by its id.
 ///
-/// From the records in the DHT that this node holds; a full node has all of them. The last word says
-/// what stands behind each: one side lists it, both do, or both have signed it.
+/// From the records that this node stores; a full node has all of them. The last column is the
+/// evidence for each: one side lists it, both do, or both have signed it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   skydht transports 02ab…c1
   skydht transports --id dd4b8040-99cf-0f53-8a6f-35fc94712513 --json")]
 pub(crate) struct TransportsArgs {
-    /// The visor.
+    /// Public key of the visor.
     #[arg(value_name = "PK", value_parser = parse_public, required_unless_present = "id", conflicts_with = "id")]
     pub(crate) edge: Option<PublicKey>,
-    /// A transport's id.
+    /// Id of a transport.
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub(crate) id: Option<TransportId>,
     #[command(flatten)]

@@ -11,18 +11,18 @@ use super::own::Running;
 use crate::config::parse_timeout;
 use crate::keys::parse_public;
 
-/// What to do with full-node mode.
+/// Full-node mode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Switch {
     /// Store every item from now on.
     On,
-    /// Store what is near, as regular nodes do.
+    /// Store items close to its id, as regular nodes do.
     Off,
-    /// Say which it is.
+    /// Print the current mode.
     Status,
 }
 
-/// Make a running node a full node, or a regular one again; or say which it is.
+/// Switch full-node mode of a running node on or off, or print it.
 ///
 /// It lasts until the node stops: `skydht config set full_node true` decides how it starts.
 #[derive(Args, Debug)]
@@ -35,16 +35,16 @@ Examples:
 A full node stores every item, holds what the other full nodes hold, and says so to all. One that
 is none any more lets go of what is far, as far as the limits ask for it; never of its own items.")]
 pub(crate) struct FullNode {
-    /// What it is to be [default: status].
+    /// The mode to set [default: status].
     #[arg(value_enum, value_name = "WHAT")]
     pub(crate) switch: Option<Switch>,
     #[command(flatten)]
     pub(crate) running: Running,
 }
 
-/// Reconcile a running full node with another one, or with all that it knows, now.
+/// Reconcile a running full node with another one, or with all that it knows.
 ///
-/// Full nodes do so by themselves every minute; what is new they tell each other at once.
+/// Full nodes do so by themselves every minute, and send each other new items immediately.
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "reconcile",
@@ -58,20 +58,20 @@ Exit status 0 means that it holds the same as each of them, 5 that some failed, 
 was over."
 )]
 pub(crate) struct Sync {
-    /// The full node [default: all that are known].
+    /// The full node [default: all known ones].
     #[arg(value_name = "PK", value_parser = parse_public)]
     pub(crate) peer: Option<PublicKey>,
-    /// Upstream's: a reconciliation covers all salts.
+    /// Upstream's option; a reconciliation always covers all salts.
     #[arg(long, hide = true, value_name = "SALT")]
     pub(crate) salt: Option<String>,
-    /// How long it may take: 10s, 500ms, or seconds [default: 10 minutes].
+    /// Upper bound of the duration: 10s, 500ms, or seconds [default: 10 minutes].
     #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) running: Running,
 }
 
-/// List what a running node holds: all of it, or by salt, owner or target.
+/// List the items that a running node stores: all of them, or by salt, owner or target.
 ///
 /// In the order of the targets, one line each; with --json one object a line.
 #[derive(Args, Debug)]
@@ -93,13 +93,13 @@ pub(crate) struct List {
     /// Only items whose targets begin with these digits.
     #[arg(long, value_name = "HEX", value_parser = prefix_text)]
     pub(crate) prefix: Option<String>,
-    /// At most so many [default: all].
+    /// Maximum number of items [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
-    /// With their values (--json: in base64).
+    /// Include the values (--json: in base64).
     #[arg(long)]
     pub(crate) values: bool,
-    /// Upstream's: targets are always shown.
+    /// Upstream's option; targets are always shown.
     #[arg(long, hide = true)]
     pub(crate) with_target: bool,
     #[command(flatten)]
@@ -110,7 +110,8 @@ fn prefix_text(text: &str) -> Result<String, String> {
     parse_prefix(text).map(|_| text.to_owned())
 }
 
-/// Reads the first digits of a target; all 64 mean the target itself and those next to it.
+/// Parses the first digits of a target; all 64 digits also match targets that differ in the last
+/// bit.
 pub(crate) fn parse_prefix(text: &str) -> Result<Prefix, String> {
     let wrong = || format!("{text:?} is no beginning of a target: up to 64 hexadecimal digits");
     if text.len() > 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {

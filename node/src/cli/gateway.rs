@@ -13,8 +13,8 @@ use super::node::Run;
 ///
 /// Old visors register and ask here as they do at upstream's DMSG discovery, transport discovery,
 /// service discovery and address resolver (TCP; no hole punching). What they register is published
-/// in the DHT under their keys, and what is not registered here is looked for there. Other nodes take
-/// it only if they have this node's key in their `mirror_pks`.
+/// in the DHT under their keys, and what is not registered here is looked up there. Other nodes
+/// accept it only if they have this node's key in their `mirror_pks`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -27,10 +27,10 @@ pub(crate) struct GatewayArgs {
     /// The address that visors ask, IP:PORT; port 0 takes any free one.
     #[arg(long, short, value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
     pub(crate) addr: SocketAddr,
-    /// Take servers and addresses that are on loopback; on by itself when --addr is.
+    /// Accept servers and addresses on loopback; implied if --addr is.
     #[arg(long, short)]
     pub(crate) test_mode: bool,
-    /// Answer over HTTPS: a PEM file with the certificate, then those above it.
+    /// Answer over HTTPS: a PEM file with the certificate, followed by its issuers.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// The PEM file with the certificate's private key.

@@ -22,7 +22,7 @@ pub(crate) struct Reach {
     /// The file with that API's token [default: api.token in the state directory].
     #[arg(long, value_name = "FILE", help_heading = "Through a running node")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Join here for this one operation, serving nothing, and leave; may be repeated.
+    /// Join the network for this operation only, without serving requests; may be repeated.
     #[arg(
         long,
         value_name = "PK@HOST:PORT",
@@ -30,7 +30,7 @@ pub(crate) struct Reach {
         help_heading = "Without a running node"
     )]
     pub(crate) bootstrap: Vec<PeerAddress>,
-    /// Join over DMSG for this one operation, by the servers of the discovery at this URL.
+    /// Join over DMSG for this operation only, with the servers of the discovery at this URL.
     #[arg(
         long,
         value_name = "URL",
@@ -38,7 +38,7 @@ pub(crate) struct Reach {
         help_heading = "Without a running node"
     )]
     pub(crate) discovery: Option<String>,
-    /// Whose key to use, with --bootstrap or --discovery [default: node.key in the state
+    /// The key file to use, with --bootstrap or --discovery [default: node.key in the state
     /// directory].
     #[arg(
         long,
@@ -51,8 +51,9 @@ pub(crate) struct Reach {
 
 /// Sign a value and publish it.
 ///
-/// The value is the argument, a file, or stdin. The sequence number takes care of itself. What is
-/// longer than the 65,536 bytes of an item goes in chunks, up to 16 MiB, and is replaced as a whole.
+/// The value is the argument, a file, or stdin. The sequence number is chosen automatically. A
+/// value above the 65,536 bytes of an item is published in chunks, up to 16 MiB, and replaced as a
+/// whole.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -67,32 +68,33 @@ pub(crate) struct Put {
     /// The value; - reads stdin.
     #[arg(required_unless_present_any = ["file", "delete"], conflicts_with_all = ["file", "delete"])]
     pub(crate) value: Option<String>,
-    /// Which of the key's items (upstream's order of words).
+    /// Salt of the item (upstream's order of arguments).
     #[arg(value_name = "SALT", conflicts_with = "salt")]
     pub(crate) salt_word: Option<String>,
-    /// Which of the key's items [default: the one without salt].
+    /// Salt of the item [default: empty].
     #[arg(long, value_name = "SALT", help_heading = "The item")]
     pub(crate) salt: Option<String>,
     /// Read the value from a file.
     #[arg(long, value_name = "FILE", help_heading = "The item")]
     pub(crate) file: Option<PathBuf>,
-    /// The value is a JSON array: put it as upstream keeps lists, 200 elements a chunk under SALT,
-    /// SALT:1, SALT:2 and so on.
+    /// The value is a JSON array: publish it in upstream's format, 200 elements per chunk under
+    /// SALT, SALT:1, SALT:2 and so on.
     #[arg(long, conflicts_with_all = ["delete"], help_heading = "The item")]
     pub(crate) list: bool,
     /// Delete the item: publish a signed empty value.
     #[arg(long, conflicts_with = "file", help_heading = "The item")]
     pub(crate) delete: bool,
-    /// This sequence number rather than the next one.
+    /// Use this sequence number instead of the next one.
     #[arg(long, value_name = "N", help_heading = "Its version")]
     pub(crate) seq: Option<u64>,
-    /// Only if this sequence is the one held; 0: only if nothing is held. Puts through one node
-    /// take turns: of several that expect the same, one succeeds and the others see it. Across
-    /// nodes with the same key it is what most of the holders asked say; two nodes that publish
-    /// in the same moment may both succeed, and then the higher sequence stays.
+    /// Publish only if this sequence number is the current one; 0: only if there is no item. Puts
+    /// through one node take turns: of several that expect the same version, one succeeds and the
+    /// others fail. With several nodes of one key, most of the asked holders must have this
+    /// version; two nodes that publish in the same moment may both succeed, and then the higher
+    /// sequence number wins.
     #[arg(long, value_name = "N", help_heading = "Its version")]
     pub(crate) expect: Option<u64>,
-    /// Fail with status 5 if fewer peers take it.
+    /// Fail with status 5 if fewer peers store it.
     #[arg(
         long,
         value_name = "N",
@@ -103,24 +105,24 @@ pub(crate) struct Put {
     /// Allow a sequence number more than a day ahead of the clock.
     #[arg(long, help_heading = "Its version")]
     pub(crate) force: bool,
-    /// Do not renew it: it dies when its life ends.
+    /// Do not renew it: it expires at the end of its lifetime.
     #[arg(long, help_heading = "Publishing it")]
     pub(crate) once: bool,
-    /// How long it may take: 10s, 500ms, or seconds.
+    /// Upper bound of the duration: 10s, 500ms, or seconds.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "Publishing it")]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
 
-/// Whose item to read.
+/// Owner of the item to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Owner {
-    /// The node's own.
+    /// The node itself.
     Myself,
-    /// This key's.
+    /// The owner of this key.
     Key(PublicKey),
-    /// The item that lies there.
+    /// The item at this target, whoever owns it.
     Target(Target),
 }
 
@@ -149,7 +151,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Reads "freshest", "quorum:N", "first" or "local".
+/// Parses "freshest", "quorum:N", "first" or "local".
 pub(crate) fn parse_policy(text: &str) -> Result<ReadPolicy, String> {
     let quorum = || {
         text.strip_prefix("quorum:")?
@@ -171,7 +173,7 @@ fn policy_text(text: &str) -> Result<String, String> {
     parse_policy(text).map(|_| text.to_owned())
 }
 
-/// Read an item: its value on stdout, where it came from on stderr.
+/// Read an item: its value on stdout, its origin on stderr.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -185,37 +187,37 @@ Examples:
   skydht get 02ab…c1 dmsg --trace --svg course.svg
 
 Policies: freshest asks the 20 nearest peers; quorum:N stops when N agree on the newest;
-first takes the first valid value; local asks nobody.")]
+first takes the first valid value; local asks no peer.")]
 pub(crate) struct Get {
     /// A public key, `self`, or a target.
     #[arg(value_name = "PK")]
     pub(crate) owner: Owner,
-    /// Which of the key's items (upstream's order of words).
+    /// Salt of the item (upstream's order of arguments).
     #[arg(value_name = "SALT", conflicts_with = "salt")]
     pub(crate) salt_word: Option<String>,
-    /// Which of the key's items [default: the one without salt].
+    /// Salt of the item [default: empty].
     #[arg(long, value_name = "SALT", help_heading = "The item")]
     pub(crate) salt: Option<String>,
-    /// When to be content: freshest, quorum:N, first, local.
+    /// When to stop reading: freshest, quorum:N, first, local.
     #[arg(long, value_parser = policy_text, default_value = "freshest", help_heading = "Reading it")]
     pub(crate) policy: String,
-    /// Return mirrors of keys that are not configured, too.
+    /// Return mirrored items of publishers that are not configured, too.
     #[arg(long, help_heading = "Reading it")]
     pub(crate) unknown_mirrors: bool,
-    /// Write the value to a file, which appears when it is whole.
+    /// Write the value to a file, which appears when it is complete.
     #[arg(long, value_name = "FILE", help_heading = "The item")]
     pub(crate) file: Option<PathBuf>,
-    /// Read a list in chunks under SALT, SALT:1, SALT:2 and so on, as upstream keeps them; the whole
+    /// Read a list in upstream's format, in chunks under SALT, SALT:1, SALT:2 and so on; the whole
     /// array goes to stdout.
     #[arg(long, conflicts_with_all = ["file", "policy", "unknown_mirrors"], help_heading = "The item")]
     pub(crate) list: bool,
-    /// How long it may take: 10s, 500ms, or seconds.
+    /// Upper bound of the duration: 10s, 500ms, or seconds.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "Reading it")]
     pub(crate) timeout: Option<Duration>,
-    /// Say each step: when, which peer, how near, and what came of it.
+    /// Show each step: time, peer, proximity, and result.
     #[arg(long, conflicts_with = "list", help_heading = "Reading it")]
     pub(crate) trace: bool,
-    /// Draw the steps into a file, which is replaced.
+    /// Draw the steps into a file, which is overwritten.
     #[arg(
         long,
         value_name = "FILE",

@@ -1,4 +1,4 @@
-//! Looking at a node and its peers.
+//! Commands that inspect a node and its peers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::keys::parse_public;
 
 use super::items::Reach;
 
-/// List the peers that a node knows, or judge its buckets.
+/// List the peers that a node knows, or how full its buckets are.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -19,14 +19,14 @@ Examples:
   skydht peers --buckets
   skydht peers --json --api http://127.0.0.1:7471 --token-file api.token")]
 pub(crate) struct Peers {
-    /// How full each bucket is, against what the network's size lets expect.
+    /// How full each bucket is, compared with what is expected for the network's size.
     #[arg(long)]
     pub(crate) buckets: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
 
-/// Say how a node is: the verdict first, with its reasons.
+/// Show the status of a node: the verdict with its reasons.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -36,23 +36,23 @@ Examples:
   skydht status --watch --every 5s
   skydht status --json | jq .verdict")]
 pub(crate) struct Status {
-    /// Show every limit: used, allowed, how often it was hit.
+    /// Show every limit: use, maximum, and how often it was exceeded.
     #[arg(long)]
     pub(crate) limits: bool,
-    /// Show what the node does by itself: when it last succeeded, when it comes again.
+    /// Show the periodic tasks: last success and next run.
     #[arg(long)]
     pub(crate) tasks: bool,
-    /// Go on: redraw on a terminal, else a line of JSON each time.
+    /// Repeat: redraw on a terminal, else print a line of JSON each time.
     #[arg(long)]
     pub(crate) watch: bool,
-    /// How often, with --watch.
+    /// Interval of updates, with --watch.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "2s")]
     pub(crate) every: Duration,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
 
-/// Show a node as it goes on: what the status page shows, in a terminal.
+/// Show a node continuously: what the status page shows, in a terminal.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -60,7 +60,7 @@ Examples:
   skydht top --every 5s
   ssh HOST skydht top --once")]
 pub(crate) struct Top {
-    /// How often it is drawn.
+    /// Interval of updates.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "2s")]
     pub(crate) every: Duration,
     /// Draw it once.
@@ -70,11 +70,11 @@ pub(crate) struct Top {
     pub(crate) reach: Reach,
 }
 
-/// Say what keeps a node from its work: cause, evidence, and the command to run.
+/// Show what prevents a node from working: cause, evidence, and the command to run.
 ///
-/// A node that runs is asked. Without one, what `skydht run` would need is tried: configuration, key
-/// file, state directory, ports, open files, discovery, bootstrap peers, the clock. Exit status: 0
-/// GREEN, 1 YELLOW, 2 RED.
+/// A running node is asked. Without one, the prerequisites of `skydht run` are checked:
+/// configuration, key file, state directory, ports, open files, discovery, bootstrap peers, the
+/// clock. Exit status: 0 GREEN, 1 YELLOW, 2 RED.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -82,12 +82,12 @@ Examples:
   skydht doctor --state-dir /var/lib/skydht
   skydht doctor --json | jq -r '.reasons[] | .cause + \": \" + .remedy'")]
 pub(crate) struct Doctor {
-    /// How long each peer is waited for.
+    /// Longest wait for each peer.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "3s")]
     pub(crate) timeout: Duration,
 }
 
-/// A peer as a user names it.
+/// The peer that a user names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Whom {
     /// The node that has the configured key.
@@ -107,7 +107,7 @@ impl std::str::FromStr for Whom {
     }
 }
 
-/// Ask one peer for a sign of life, and say which way it took.
+/// Ping a peer, and show the path that was used.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -115,10 +115,10 @@ Examples:
   skydht ping 02ab…c1 --addr 192.0.2.7:7470
   skydht ping self --bootstrap 03cd…e2@192.0.2.7:7470     whether others reach this node")]
 pub(crate) struct Ping {
-    /// Whom: a public key, or `self` for the one of the key file (with --bootstrap).
+    /// The peer: a public key, or `self` for the key file's key (with --bootstrap).
     #[arg(value_name = "PK")]
     pub(crate) peer: Whom,
-    /// Where to dial, if there is no connection.
+    /// Address to dial, if there is no session.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) addr: Option<SocketAddr>,
     #[command(flatten)]

@@ -6,11 +6,11 @@ use super::node::Run;
 
 /// Run a node that mirrors discovery services in the DHT.
 ///
-/// Visors that know only the services' HTTP API are found in the DHT, too: their DMSG entries, their
-/// transports at both edges, and their services, each under the visor's own key. What has changed is
-/// published within seconds, what a service no longer has goes some minutes later, and a service that
-/// is away takes nothing with it. Other nodes take mirrored items only from keys in their
-/// `mirror_pks`, and a visor's own items always come first.
+/// Visors that know only the services' HTTP API are found in the DHT, too: their DMSG entries,
+/// their transports at both edges, and their services, each under the visor's own key. Changes are
+/// published within seconds. Records that a service no longer has are removed some minutes later,
+/// but nothing is removed while a service is unavailable. Other nodes accept mirrored items only
+/// from keys in their `mirror_pks`, and a visor's own items take precedence.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +30,7 @@ pub(crate) struct MirrorArgs {
     /// The service discovery whose services are mirrored.
     #[arg(long, value_name = "URL")]
     pub(crate) service_discovery: Option<String>,
-    /// How often they are asked for what has changed [default: 20s].
+    /// Interval of requests for changes [default: 20s].
     #[arg(long, value_name = "EVERY")]
     pub(crate) interval: Option<String>,
     #[command(flatten)]

@@ -1,22 +1,21 @@
-//! `skydht bench serve --mix`: what is asked of the node, and how often each.
+//! `skydht bench serve --mix`: the kinds of requests and their weights.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A request.
+/// Kind of request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ask {
-    /// Are you there?
     Ping,
-    /// The peers closest to a random target.
+    /// A lookup of the peers closest to a random target.
     FindNode,
-    /// An item that the node holds.
+    /// A read of an item that the node has.
     GetValue,
-    /// An item that it does not hold.
+    /// A put of an item that the node does not have.
     PutNew,
-    /// An item that it holds, sent whole.
+    /// A put, with its value, of an item that the node has.
     PutRenewed,
-    /// The short request for the same.
+    /// The short request that renews an item without its value.
     Renew,
 }
 
@@ -42,7 +41,7 @@ impl Ask {
     }
 }
 
-/// Requests with their weights, at least one.
+/// Kinds of requests with their weights; at least one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Mix {
     parts: Vec<(Ask, u32)>,
@@ -57,7 +56,7 @@ impl Mix {
         (total > 0).then_some(Self { parts, total })
     }
 
-    /// What is measured when nothing is asked for.
+    /// Returns the mixes to measure when the command line names none.
     pub(crate) fn defaults() -> Vec<Self> {
         let alone = Ask::ALL.iter().map(|ask| vec![(*ask, 1)]);
         let mixed = vec![
@@ -73,7 +72,7 @@ impl Mix {
         self.parts.iter().any(|(part, _)| *part == ask)
     }
 
-    /// The one that a random number means.
+    /// Maps a random number to a kind, by weight.
     pub(crate) fn pick(&self, random: u64) -> Ask {
         let mut rest = (random % u64::from(self.total)) as u32;
         for (ask, weight) in &self.parts {
@@ -82,7 +81,7 @@ impl Mix {
             }
             rest -= weight;
         }
-        // Not reached: the rest is below the sum of the weights.
+        // Unreachable: the rest is below the sum of the weights.
         self.parts[0].0
     }
 }

@@ -73,7 +73,8 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Whether stdout gets JSON. Upstream's words take any words after them, this one, too.
+    /// Returns whether stdout gets JSON. The flag may also stand among the words of an unknown or
+    /// an upstream command.
     pub(crate) fn wants_json(&self) -> bool {
         self.common.json
             || match &self.command {
@@ -109,7 +110,7 @@ pub(crate) struct Common {
     pub(crate) color: Color,
 }
 
-/// What to do.
+/// A command of the program.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Keygen(Keygen),
@@ -150,7 +151,7 @@ pub(crate) enum Command {
     Sim(Sim),
     Completions(Completions),
     Man(Man),
-    /// Say which version this is.
+    /// Print the program's version.
     #[command(after_help = "\
 Examples:
   skydht version
@@ -165,7 +166,7 @@ Examples:
     /// Upstream's `skywire cli …`.
     #[command(subcommand, hide = true)]
     Cli(SkywireCli),
-    /// A word that is no command here.
+    /// A word that is not a command.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }

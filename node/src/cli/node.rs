@@ -1,4 +1,4 @@
-//! A node of one's own: its key, its configuration, and running it.
+//! The node: its key, its configuration, and running it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,12 +25,12 @@ pub(crate) struct Keygen {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// Run a node until it is told to stop.
+/// Run a node until a signal or a request stops it.
 ///
-/// It needs no configuration: a key is made, and peers that were met before are met again. With
-/// `dmsg` in the configuration, or --discovery, it reaches peers over DMSG's servers, else over
-/// TCP. The first SIGINT, SIGTERM, SIGQUIT or SIGHUP, or `POST /shutdown`, ends it cleanly; a second
-/// signal, a second or more later, immediately. SIGUSR1 and SIGUSR2 are ignored.
+/// It needs no configuration: a key is created, and known peers are remembered for the next start.
+/// With `dmsg` in the configuration, or --discovery, it reaches peers over DMSG's servers, else
+/// over TCP. The first SIGINT, SIGTERM, SIGQUIT or SIGHUP, or `POST /shutdown`, ends it cleanly; a
+/// second signal, a second or more later, immediately. SIGUSR1 and SIGUSR2 are ignored.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -48,10 +48,10 @@ pub(crate) struct Run {
     /// Reach peers over DMSG, with servers from the discovery at this URL; nothing listens on TCP.
     #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "advertise"], help_heading = "Peers")]
     pub(crate) discovery: Option<String>,
-    /// What peers are told to dial: auto, none, or IP:PORT [default: auto].
+    /// The address that peers are asked to dial: auto, none, or IP:PORT [default: auto].
     #[arg(long, value_name = "WHAT", help_heading = "Peers")]
     pub(crate) advertise: Option<String>,
-    /// A peer to start from, besides those configured; may be repeated. Over DMSG its key is enough.
+    /// A bootstrap peer, besides those configured; may be repeated. Over DMSG its key is enough.
     #[arg(long, value_name = "PK[@HOST:PORT]", help_heading = "Peers")]
     pub(crate) bootstrap: Vec<StartPeer>,
     /// The file with the secret key [default: node.key in the state directory].
@@ -60,10 +60,10 @@ pub(crate) struct Run {
     /// Store every item, whatever its distance.
     #[arg(long, help_heading = "What it is and keeps")]
     pub(crate) full_node: bool,
-    /// Where items are kept: file, none, or the URL of a Redis [default: file].
+    /// Storage of items: file, none, or the URL of a Redis [default: file].
     ///
-    /// Others on the machine can see an option: a URL with a password belongs into the configuration,
-    /// or into SKYDHT_STORAGE.
+    /// Other users of the machine can see options: put a URL with a password into the
+    /// configuration, or into SKYDHT_STORAGE.
     #[arg(long, value_name = "WHERE", help_heading = "What it is and keeps")]
     pub(crate) storage: Option<String>,
     /// The control API's address, or "off" [default: 127.0.0.1:7471].
@@ -75,12 +75,13 @@ pub(crate) struct Run {
     /// before this one are kept as FILE.1 and FILE.2.
     #[arg(long, value_name = "FILE", help_heading = "Recording")]
     pub(crate) journal: Option<PathBuf>,
-    /// Record the first SIZE of each run: a journal replays from its node's start only.
+    /// Maximum size of the recording, which always starts with the run: a journal replays from its
+    /// beginning only.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = LIMIT, requires = "journal", help_heading = "Recording")]
     pub(crate) journal_limit: u64,
 }
 
-/// Make, check or show the configuration.
+/// Create, check, show or change the configuration.
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
@@ -90,7 +91,7 @@ Examples:
   skydht config set full_node true
   skydht config keys")]
 pub(crate) enum ConfigCommand {
-    /// Write a configuration file and a key, and say what comes next.
+    /// Create a configuration file and a key, and show the next steps.
     #[command(after_help = "\
 Examples:
   skydht config init
@@ -99,37 +100,37 @@ Examples:
         /// Store every item, whatever its distance.
         #[arg(long)]
         full_node: bool,
-        /// A peer to start from; may be repeated.
+        /// A bootstrap peer; may be repeated.
         #[arg(long, value_name = "PK@HOST:PORT")]
         bootstrap: Vec<PeerAddress>,
     },
-    /// Read the configuration as `run` would, and say what is wrong with it.
+    /// Validate the configuration as `run` would.
     #[command(after_help = "\
 Examples:
   skydht config check
   skydht config check --config ./skydht.json && systemctl restart skydht")]
     Check,
-    /// Show what is set, or everything that is in force.
+    /// Show the configured values, or all effective ones.
     #[command(after_help = "\
 Examples:
   skydht config show
   skydht config show --effective
   skydht config show --effective --json | jq '.settings[] | select(.source != \"default\")'")]
     Show {
-        /// Defaults too.
+        /// Include defaults.
         #[arg(long)]
         effective: bool,
     },
-    /// Show one key as it is in force.
+    /// Show the effective value of one key.
     #[command(after_help = "\
 Examples:
   skydht config get listen
   skydht config get limits.streams --json")]
     Get {
-        /// Its name; `skydht config keys` lists them.
+        /// Name of the key; `skydht config keys` lists them.
         key: String,
     },
-    /// Set one key in the configuration file; everything else in it stays as it is.
+    /// Set one key in the configuration file, and preserve the rest.
     #[command(after_help = "\
 Examples:
   skydht config set full_node true
@@ -139,13 +140,13 @@ Examples:
 
 The file is made if it is not there. A running node takes the change at its next start.")]
     Set {
-        /// Its name; `skydht config keys` lists them.
+        /// Name of the key; `skydht config keys` lists them.
         key: String,
-        /// Its value; lists have commas.
+        /// Value of the key; lists are separated by commas.
         #[arg(allow_negative_numbers = true)]
         value: String,
     },
-    /// Take one key out of the configuration file: its default is in force again.
+    /// Remove one key from the configuration file, which restores its default.
     #[command(after_help = "\
 Examples:
   skydht config unset full_node
@@ -153,10 +154,10 @@ Examples:
 
 A running node takes the change at its next start. A key that is not set there stays unset.")]
     Unset {
-        /// Its name; `skydht config keys` lists them.
+        /// Name of the key; `skydht config keys` lists them.
         key: String,
     },
-    /// List every key, its variable and what it means.
+    /// List every key with its variable and its description.
     #[command(after_help = "\
 Examples:
   skydht config keys

@@ -1,4 +1,4 @@
-//! What a running node has of its own: its items, and its life.
+//! Commands that concern a running node's own items, its status page and its end.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use clap::Args;
 use super::items::{Owner, Reach};
 use crate::config::parse_timeout;
 
-/// A node that runs.
+/// Selects a running node by its control API.
 #[derive(Args, Debug, Clone, Default)]
 pub(crate) struct Running {
     /// The control API of a running node [default: the one that runs on the state directory].
@@ -29,25 +29,25 @@ impl From<Running> for Reach {
     }
 }
 
-/// List the items that a node keeps renewed: holders, age, next renewal.
+/// List the items that a node renews: holders, age, next renewal.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   skydht ls
   skydht ls --json | jq '.items[] | select(.holders == 0)'
 
-AGE is the time since peers last took the item or renewed its life; what reached nobody yet
+AGE is the time since peers last took the item or renewed its life; what reached no peer yet
 has none and is tried again once a minute.")]
 pub(crate) struct Ls {
     #[command(flatten)]
     pub(crate) running: Running,
 }
 
-/// Say whether the node's own items are where readers look for them.
+/// Check that the node's own items can be found.
 ///
-/// Each is read back from the peers nearest to it: how many of those that answered hold this very
-/// version. Exit status 5 unless at least half of them do, for every item. The node's verdict remembers
-/// what was found for an hour.
+/// Each item is read back from the closest peers, and the peers that have this version are counted.
+/// Exit status 5 unless at least half of those that answered have it, for every item. The node's
+/// verdict includes the result for an hour.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -56,13 +56,13 @@ Examples:
   skydht verify dmsg tp
   skydht verify --all --json | jq '.items[] | select(.outcome != \"held\")'")]
 pub(crate) struct Verify {
-    /// Under these salts; "" is the item without salt.
+    /// Salts of the items; "" is the item without salt.
     #[arg(value_name = "SALT", conflicts_with = "all")]
     pub(crate) salts: Vec<String>,
-    /// All that the node keeps renewed.
+    /// Check all items that the node renews.
     #[arg(long)]
     pub(crate) all: bool,
-    /// How long each may take [default: 20s].
+    /// Longest read of one item [default: 20s].
     #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
@@ -71,8 +71,7 @@ pub(crate) struct Verify {
 
 /// Print a link to the status page of a running node.
 ///
-/// It opens the page once, within a minute; after that the browser may look for 12 hours. What it may do
-/// is read.
+/// It opens the page once, within a minute; after that the browser has read access for 12 hours.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -84,11 +83,11 @@ pub(crate) struct Ui {
     pub(crate) running: Running,
 }
 
-/// Collect what a bug report needs into one file.
+/// Collect the data for a bug report into one file.
 ///
-/// Doctor, machine, configuration, status, peers, own items and metrics, as a tar archive that its owner
-/// alone may read; its contents are listed. Keys, tokens and passwords are taken out, wherever they stand;
-/// addresses and public keys of peers are in it.
+/// Doctor, machine, configuration, status, peers, own items and metrics, as a tar archive that only
+/// its owner can read; its contents are listed. Keys, tokens and passwords are removed everywhere.
+/// Addresses and public keys of peers are included.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -96,17 +95,17 @@ Examples:
   skydht bundle --out report.tar --log-file /var/log/skydht.log
   journalctl -u skydht > log && skydht bundle --log-file log")]
 pub(crate) struct Bundle {
-    /// The archive [default: skydht-bundle-TIME.tar here]; one that is there is left as it is.
+    /// The archive [default: skydht-bundle-TIME.tar here]; an existing file is not replaced.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// A log whose last MiB belongs into it.
+    /// A log whose last MiB is included.
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) running: Running,
 }
 
-/// Stop a running node, and wait for its end.
+/// Stop a running node, and wait until it has stopped.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -120,7 +119,7 @@ pub(crate) struct Stop {
 
 /// Delete an item: publish a signed empty value in its place.
 ///
-/// Only its owner can: the node whose key it is, or a command with that key.
+/// Only its owner can do so: the node with its key, or a command with that key.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -131,13 +130,13 @@ pub(crate) struct Delete {
     /// The item's key, or `self`.
     #[arg(value_name = "PK")]
     pub(crate) owner: Owner,
-    /// Which of the key's items.
+    /// Salt of the item.
     #[arg(value_name = "SALT", conflicts_with = "salt")]
     pub(crate) salt_word: Option<String>,
-    /// Which of the key's items [default: the one without salt].
+    /// Salt of the item [default: empty].
     #[arg(long, value_name = "SALT", help_heading = "The item")]
     pub(crate) salt: Option<String>,
-    /// Fail with status 5 if fewer peers take it.
+    /// Fail with status 5 if fewer peers accept it.
     #[arg(
         long,
         value_name = "N",
@@ -148,7 +147,7 @@ pub(crate) struct Delete {
     /// Allow a sequence number more than a day ahead of the clock.
     #[arg(long, help_heading = "Publishing it")]
     pub(crate) force: bool,
-    /// How long it may take: 10s, 500ms, or seconds.
+    /// Upper bound of the duration: 10s, 500ms, or seconds.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "Publishing it")]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What is made from the parser: completions for shells, manual pages.
+//! Generated from the command line's definition: shell completions and manual pages.
 
 use std::path::PathBuf;
 
@@ -26,6 +26,6 @@ Examples:
   skydht man | man -l -
   skydht man /usr/local/share/man/man1     skydht.1, skydht-put.1 and so on")]
 pub(crate) struct Man {
-    /// Where the pages go; it is made if it is not there [default: one page on stdout].
+    /// The directory for the pages, which is created if absent [default: one page on stdout].
     pub(crate) dir: Option<PathBuf>,
 }

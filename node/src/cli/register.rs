@@ -1,4 +1,4 @@
-//! Saying what this visor has.
+//! Registering what this visor has.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use super::own::Running;
 
 /// Register what this visor has: its transports, its services, its address.
 ///
-/// The running node publishes it in the DHT under its own key, keeps it alive there, and registers it at
-/// the HTTP services under `register` in its configuration, so that visors that know only those find it,
-/// too. What is given replaces what was there; what is not given stays. Without options: what is
-/// registered, and how it goes at each service.
+/// The running node publishes it in the DHT under its own key, renews it there, and registers it
+/// with the HTTP services under `register` in its configuration, for visors that know only those. A
+/// given option replaces what was registered before; the others stay as they are. Without options:
+/// what is registered, and the state at each service.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -30,10 +30,10 @@ pub(crate) struct RegisterArgs {
     /// A file with all services of this visor; - for stdin.
     #[arg(long, value_name = "FILE")]
     pub(crate) services: Option<PathBuf>,
-    /// Where this visor takes connections over TCP.
+    /// The address at which this visor accepts TCP connections.
     #[arg(long, value_name = "IP:PORT", conflicts_with = "no_address")]
     pub(crate) address: Option<SocketAddr>,
-    /// It takes none any more.
+    /// Withdraw the address: this visor accepts no TCP connections.
     #[arg(long)]
     pub(crate) no_address: bool,
     #[command(flatten)]

@@ -1,10 +1,10 @@
-//! The file in which a node's items outlast it.
+//! The file that keeps a node's items across restarts.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// Look into the items that a stopped node keeps on disk: count, check, export, import, compact.
+/// Work on the items that a stopped node keeps on disk: count, check, export, import, compact.
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
@@ -16,7 +16,7 @@ Examples:
 
 The file is the state directory's items.redb, and no node may run on it meanwhile.")]
 pub(crate) enum Store {
-    /// Count the items, and what of them is expired or damaged.
+    /// Count the items, and how many of them are expired or damaged.
     #[command(after_help = "\
 Examples:
   skydht store stats
@@ -30,7 +30,7 @@ Examples:
     Check,
     Export(Export),
     Import(Import),
-    /// Give the room of what was removed back to the disk.
+    /// Return unused space of the file to the disk.
     #[command(after_help = "\
 Examples:
   skydht store compact
@@ -38,24 +38,25 @@ Examples:
     Compact,
 }
 
-/// Write all items as lines of JSON: each with its target and its life.
+/// Write all items as lines of JSON, each with its target and lifetime.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   skydht store export > items.jsonl
   skydht store export --file items.jsonl")]
 pub(crate) struct Export {
-    /// Where to [default: stdout].
+    /// The file to write [default: stdout].
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }
 
-/// Read items from lines of JSON, and keep what is valid and not older than what is there.
+/// Read items from lines of JSON, and keep those that are valid and not older than the stored ones.
 ///
 /// Lines of `skydht store export`; items as upstream has them in its database:
-/// `{"k":…,"seq":…,"sig":…,"v":…,"salt":…}`; or such an item behind its key in Redis, `dht:…`, on
-/// the same line or on the next. Those say nothing of their lives; they live from the time in
-/// their sequence, else half a life. A line that is none of these is counted and named.
+/// `{"k":…,"seq":…,"sig":…,"v":…,"salt":…}`; or such an item after its key in Redis, `dht:…`, on
+/// the same line or on the next. Items of upstream have no expiry: their lives start at the time
+/// that their sequence number gives, else they get half a life. A line that is none of these is
+/// counted and named.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -65,7 +66,7 @@ Examples:
     while read -r key; do echo \"$key $(redis-cli --raw get $key)\"; done |
     skydht store import")]
 pub(crate) struct Import {
-    /// Where from [default: stdin].
+    /// The file to read [default: stdin].
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Trying things out: demo, benchmarks, simulation and replay.
+//! Demonstration, benchmarks, simulation and replay.
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -12,10 +12,10 @@ use skydht_sim::figures::Sweep;
 use super::mix::Mix;
 use crate::config::parse_timeout;
 
-/// Repeat a recorded run, step by step, and compare each with what was recorded.
+/// Repeat a recorded run, step by step, and compare each step with the record.
 ///
-/// Exit status 0 means that every step was the same to the last bit; 1 names the first that was
-/// not, or where the file is damaged.
+/// Exit status 0 means that every step was identical; 1 names the first that differed, or the place
+/// where the file is damaged.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -32,10 +32,10 @@ pub(crate) struct Replay {
     /// Show that step's input, outputs and deadline, and the node's state after it.
     #[arg(long, requires = "until")]
     pub(crate) explain: bool,
-    /// Show the course of one operation: who was asked, who answered what, and when.
+    /// Show the calls of one operation: peers, answers, and times.
     #[arg(long, value_name = "N", conflicts_with = "until")]
     pub(crate) trace_op: Option<u64>,
-    /// Draw it, too.
+    /// Draw it into this file.
     #[arg(long, value_name = "FILE", requires = "trace_op")]
     pub(crate) svg: Option<PathBuf>,
 }
@@ -64,13 +64,13 @@ Examples:
 It uses real TCP connections on this machine's loopback address and touches nothing else.
 Exit status 0 means that nothing was lost.")]
 pub(crate) struct Demo {
-    /// How many nodes.
+    /// Number of nodes.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(3..=2000), help_heading = "The network")]
     pub(crate) nodes: u16,
     /// How they reach each other.
     #[arg(long, value_enum, default_value_t = DemoTransport::Dmsg, help_heading = "The network")]
     pub(crate) transport: DemoTransport,
-    /// How many items.
+    /// Number of items.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = "The network")]
     pub(crate) items: u16,
     /// Keep the network up afterwards, with a control API on its first node.
@@ -105,13 +105,13 @@ Examples:
 --out writes run.json or runs.json, summary.csv, drawings as SVG with their numbers as CSV, and
 repro.sh.")]
 pub(crate) struct Sim {
-    /// Say which scenarios there are.
+    /// List the scenarios.
     #[arg(long, conflicts_with_all = ["scenario", "compare"], help_heading = "What to run")]
     pub(crate) list: bool,
-    /// One of the list, or a file.
+    /// A name of the list, or a file.
     #[arg(long, value_name = "NAME|FILE", required_unless_present_any = ["list", "compare"], help_heading = "What to run")]
     pub(crate) scenario: Option<String>,
-    /// Where all randomness comes from.
+    /// Seed of all randomness.
     #[arg(
         long,
         value_name = "N",
@@ -119,10 +119,10 @@ pub(crate) struct Sim {
         help_heading = "What to run"
     )]
     pub(crate) seed: u64,
-    /// Run with so many seeds, one after the other from --seed on.
+    /// Number of seeds to run, from --seed upwards.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), help_heading = "What to run")]
     pub(crate) seeds: u64,
-    /// How many nodes, rather than what the scenario says.
+    /// Number of nodes, instead of the scenario's.
     #[arg(long, value_name = "N", help_heading = "What to run")]
     pub(crate) nodes: Option<u32>,
     /// Change a setting; may be repeated.
@@ -131,17 +131,17 @@ pub(crate) struct Sim {
     /// Run with each of these values; may be repeated, for all combinations.
     #[arg(long, value_name = "KEY=A,B,C", help_heading = "What to run")]
     pub(crate) sweep: Vec<Sweep>,
-    /// Run with these nodes: ours, upstream (a model of the Go ones), mixed.
+    /// Models of the nodes to run: ours, upstream (a model of the Go ones), mixed.
     #[arg(long, value_name = "A,B", help_heading = "What to run")]
     pub(crate) model: Option<String>,
     /// Write results and drawings into this directory.
     #[arg(long, value_name = "DIR", help_heading = "What to make of it")]
     pub(crate) out: Option<PathBuf>,
-    /// Runs at the same time [default: one a core].
+    /// Concurrent runs [default: one per core].
     #[arg(long, value_name = "N", help_heading = "What to run")]
     pub(crate) jobs: Option<NonZero<usize>>,
-    /// Measure the memory a node, too, one run after the other; this figure alone differs from
-    /// machine to machine.
+    /// Measure the memory per node, too, one run after the other. This figure differs between
+    /// machines.
     #[arg(long, conflicts_with = "jobs", help_heading = "What to make of it")]
     pub(crate) memory: bool,
     /// Fail unless what the scenario wants to have happened did, over all runs together.
@@ -152,7 +152,7 @@ pub(crate) struct Sim {
     pub(crate) compare: Vec<PathBuf>,
 }
 
-/// Measure.
+/// Run a benchmark.
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
@@ -174,27 +174,27 @@ pub(crate) enum Bench {
 /// Let visors register at a gateway again and again, and measure how it keeps up.
 ///
 /// The gateway and three nodes run in processes of their own. Each registration is signed, on a
-/// connection of its own, at an even pace; its time runs from when it was due. Exit status 0 means that
-/// all were taken, 5 that some were not.
+/// connection of its own, at an even pace; its time runs from when it was due. Exit status 0 means
+/// that all were taken, 5 that some were not.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   skydht bench gateway
   skydht bench gateway --registrations 50000 --seconds 90 --changed 1 --json")]
 pub(crate) struct BenchGateway {
-    /// Registrations in all.
+    /// Total number of registrations.
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) registrations: u32,
-    /// In so many seconds.
+    /// Duration over which they are spread, in seconds.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=3_600))]
     pub(crate) seconds: u16,
-    /// How many in a hundred are changed.
+    /// Share of registrations that change something.
     #[arg(long, value_name = "PERCENT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) changed: u8,
-    /// Visors that take turns.
+    /// Number of visors that register in turn.
     #[arg(long, value_name = "N", default_value_t = 1_400, value_parser = clap::value_parser!(u16).range(5..=10_000))]
     pub(crate) visors: u16,
-    /// Repeat the same run.
+    /// Seed of all randomness.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 }
@@ -216,10 +216,10 @@ It uses real TCP connections on this machine's loopback address and touches noth
 three processes share the machine: figures mean something where it has cores to spare, and with a
 release build only.")]
 pub(crate) struct BenchAbuse {
-    /// Say which attacks there are.
+    /// List the attacks.
     #[arg(long)]
     pub(crate) list: bool,
-    /// An attack, all whose names begin so, or "all"; may be repeated.
+    /// An attack, a prefix of several names, or "all"; may be repeated.
     #[arg(long, value_name = "NAME", default_value = "all")]
     pub(crate) attack: Vec<String>,
     /// How long each attack lasts, in seconds.
@@ -227,21 +227,21 @@ pub(crate) struct BenchAbuse {
     pub(crate) seconds: u16,
 }
 
-/// What the attacker's process is told.
+/// Arguments of the attacker's process.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   skydht bench abuse --attack half-sent     starts it")]
 pub(crate) struct BenchAttacker {
-    /// Which attack.
+    /// Name of the attack.
     pub(crate) attack: String,
-    /// The attacked node's key.
+    /// Key of the attacked node.
     pub(crate) key: PublicKey,
-    /// Where it listens for peers, on loopback.
+    /// Address at which the node listens for peers, on loopback.
     pub(crate) peers: SocketAddr,
-    /// Where its control API is, on loopback.
+    /// Address of its control API, on loopback.
     pub(crate) api: SocketAddr,
-    /// When to stop at the latest, in seconds.
+    /// Maximum duration, in seconds.
     pub(crate) seconds: u16,
 }
 
@@ -259,25 +259,25 @@ Examples:
 
 Allocations are counted by a program built with --features count-allocations, and only there.")]
 pub(crate) struct BenchNetwork {
-    /// How many nodes.
+    /// Number of nodes.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=2000), help_heading = "The network")]
     pub(crate) nodes: u16,
-    /// How many operations of each kind.
+    /// Number of operations of each kind.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000_000), help_heading = "What is measured")]
     pub(crate) ops: u32,
-    /// How many at once.
+    /// Maximum number of concurrent operations.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "What is measured")]
     pub(crate) concurrency: u16,
-    /// Bytes in a value.
+    /// Size of a value, in bytes.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "The network")]
     pub(crate) value_bytes: u32,
-    /// Measure so often in the same network, each time with fresh items, and show the medians.
+    /// Number of measurements in the same network, each with fresh items; medians are shown.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100), help_heading = "What is measured")]
     pub(crate) samples: u16,
-    /// Operations of each kind that are done before and not measured.
+    /// Number of operations of each kind that run before the measurement.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000), help_heading = "What is measured")]
     pub(crate) warm_up: u32,
-    /// What keys and values are made from.
+    /// Seed of keys and values.
     #[arg(long, default_value_t = 1, help_heading = "The network")]
     pub(crate) seed: u64,
 }
@@ -285,18 +285,18 @@ pub(crate) struct BenchNetwork {
 /// How the load reaches the node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum LoadTransport {
-    /// Directly.
+    /// Over TCP, directly.
     Tcp,
-    /// Through a relay, a third process.
+    /// Through a DMSG server, which is a third process.
     Dmsg,
 }
 
-/// One full node in a process of its own under load: requests a second, latencies, what a request
-/// costs the node.
+/// Load one full node in a process of its own, and measure requests per second, latencies, and the
+/// node's cost per request.
 ///
-/// The load comes from this process, over connections with a key each; each has a number of
-/// requests in flight, every one on its own stream, and sends the next when the answer has come.
-/// The node knows some peers, that it can name in answers, and holds items that are asked for.
+/// The load comes from this process, over connections with a key each. Each connection has a number
+/// of requests in flight, every one on its own stream, and sends the next when an answer arrives.
+/// The node knows some peers, which it can name in answers, and stores items to be read.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "\
 Examples:
@@ -314,46 +314,46 @@ pub(crate) struct BenchServe {
     /// How requests reach the node.
     #[arg(long, value_enum, default_value_t = LoadTransport::Tcp, help_heading = "Load")]
     pub(crate) transport: LoadTransport,
-    /// Connections, each with a key of its own.
+    /// Number of connections, each with its own key.
     #[arg(long, value_name = "K", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000), help_heading = "Load")]
     pub(crate) connections: u16,
-    /// Requests in flight on each connection.
+    /// Number of requests in flight on each connection.
     #[arg(long, value_name = "D", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=32), help_heading = "Load")]
     pub(crate) in_flight: u16,
-    /// What is asked, one request or several with their weights; may be repeated [default: each
-    /// request alone, then find-node=4,get-value=4,put-new=1,renew=1].
+    /// Kinds of requests with their weights; may be repeated [default: each kind alone, then
+    /// find-node=4,get-value=4,put-new=1,renew=1].
     #[arg(long, value_name = "REQUEST[=N],…", help_heading = "Load")]
     pub(crate) mix: Vec<Mix>,
-    /// How long a sample is measured; one with put-new ends earlier when its items are used up.
+    /// Duration of a sample; one with put-new ends earlier if its items are used up.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout, help_heading = "Load")]
     pub(crate) duration: Duration,
-    /// How long the load runs before that.
+    /// Duration of the load before the measurement.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_timeout, help_heading = "Load")]
     pub(crate) warm_up: Duration,
-    /// Measure so often and show the medians.
+    /// Number of measurements; medians are shown.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100), help_heading = "Load")]
     pub(crate) samples: u16,
-    /// Items that the node holds and that are asked for.
+    /// Number of items that the node stores and that are read.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "The node")]
     pub(crate) items: u32,
-    /// Items for put-new in each sample, signed before.
+    /// Number of items for put-new in each sample, signed before.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Load")]
     pub(crate) new_items: u32,
-    /// Bytes in a value.
+    /// Size of a value, in bytes.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Load")]
     pub(crate) value_bytes: u32,
-    /// Peers that the node knows; they run in this process.
+    /// Number of peers that the node knows; they run in this process.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(0..=500), help_heading = "The node")]
     pub(crate) peers: u16,
-    /// Processors for the node alone; 0: node and load share all.
+    /// Number of processors reserved for the node; 0: node and load share all.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "The node")]
     pub(crate) node_processors: usize,
-    /// What keys, values and draws are made from.
+    /// Seed of keys, values and random choices.
     #[arg(long, default_value_t = 1, help_heading = "Load")]
     pub(crate) seed: u64,
 }
 
-/// What keeps the items.
+/// Storage of the items.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum StoreBackend {
     /// The core's store alone.
@@ -365,7 +365,7 @@ pub(crate) enum StoreBackend {
 }
 
 impl StoreBackend {
-    /// As it is chosen.
+    /// Returns the name used on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -375,7 +375,7 @@ impl StoreBackend {
     }
 }
 
-/// Keep, find, expire and read again many items, without checking signatures.
+/// Measure how a store keeps, finds, expires and restores many items, without checking signatures.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -385,28 +385,28 @@ Examples:
 
 The file is made in the temporary directory and removed. In Redis the items expire after ten minutes.")]
 pub(crate) struct BenchStore {
-    /// What keeps the items.
+    /// Storage of the items.
     #[arg(long, value_enum, default_value_t = StoreBackend::Memory)]
     pub(crate) backend: StoreBackend,
-    /// The Redis: one whose database is empty.
+    /// The Redis, whose database must be empty.
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// How many items.
+    /// Number of items.
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) items: u32,
-    /// Bytes in a value.
+    /// Size of a value, in bytes.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) value_bytes: u32,
-    /// What draws are made from.
+    /// Seed of random choices.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 }
 
-/// Reconcile two full nodes in this process, over TCP on loopback, and count what it takes.
+/// Reconcile two full nodes in this process, over TCP on loopback, and count bytes and round trips.
 ///
-/// Half of the differences are items that one of them lacks, half are newer versions. Bytes are
-/// those on the sockets, encryption and framing with them. Exit status 0 means that both held the
-/// same afterwards.
+/// Half of the differences are items that one node lacks, half are newer versions. Bytes are those
+/// on the sockets, with encryption and framing. Exit status 0 means that both nodes stored the same
+/// items afterwards.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -416,16 +416,16 @@ Examples:
 
 A million items take some 3 GB.")]
 pub(crate) struct BenchSync {
-    /// Items that both hold.
+    /// Number of items that both nodes have.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) items: u32,
-    /// Items that they hold differently.
+    /// Number of items in which they differ.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub(crate) differences: u32,
-    /// Bytes in a value.
+    /// Size of a value, in bytes.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) value_bytes: u32,
-    /// Noted with the figures; nothing is drawn.
+    /// Recorded with the figures; nothing is random.
     #[arg(long, default_value_t = 1, hide = true)]
     pub(crate) seed: u64,
 }

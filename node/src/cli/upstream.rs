@@ -1,4 +1,4 @@
-//! Commands as users of `skywire cli visor dht` type them.
+//! Commands in the spelling of `skywire cli visor dht`.
 
 use std::ffi::OsString;
 
@@ -8,7 +8,7 @@ use super::full::{FullNode, List, Sync};
 use super::items::{Get, Put};
 use super::looks::{Peers, Status};
 
-/// What `skywire cli` has, as far as it is about the DHT.
+/// The commands of `skywire cli` that concern the DHT.
 #[derive(Subcommand, Debug)]
 pub(crate) enum SkywireCli {
     /// A visor's commands.
@@ -16,7 +16,7 @@ pub(crate) enum SkywireCli {
     Visor(Visor),
 }
 
-/// What `skywire cli visor` has, as far as it is about the DHT.
+/// The commands of `skywire cli visor` that concern the DHT.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Visor {
     /// The DHT's commands.
@@ -24,7 +24,7 @@ pub(crate) enum Visor {
     Dht(Dht),
 }
 
-/// What `skywire cli visor dht` has.
+/// The commands of `skywire cli visor dht`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Dht {
     Status(Status),
@@ -34,7 +34,7 @@ pub(crate) enum Dht {
     List(List),
     FullNode(FullNode),
     Sync(Sync),
-    /// A word that has another command here, or none yet.
+    /// An unknown command, or one that is spelled differently here.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }

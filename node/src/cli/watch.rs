@@ -9,8 +9,8 @@ use crate::config::parse_timeout;
 
 /// Show each newer version of an item as soon as it is published.
 ///
-/// Values go to stdout, one a line, what is said of them to stderr; with --json one object a line.
-/// What is replaced before it was seen is left out. Stop it with Ctrl-C.
+/// Values go to stdout, one a line, details to stderr; with --json one object a line. A version
+/// that is replaced before this node sees it is skipped. Stop it with Ctrl-C.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -30,16 +30,16 @@ pub(crate) struct Watch {
     /// Which of the key's items [default: the one without salt].
     #[arg(long, value_name = "SALT", help_heading = "The item")]
     pub(crate) salt: Option<String>,
-    /// Only versions with a higher sequence number [default: also the one that is there].
+    /// Only versions with a higher sequence number [default: the current one, too].
     #[arg(long, value_name = "SEQ", help_heading = "The item")]
     pub(crate) after: Option<u64>,
-    /// Stop after so many versions.
+    /// Stop after this many versions.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "When to stop")]
     pub(crate) count: Option<u64>,
     /// Return mirrors of keys that are not configured, too.
     #[arg(long, help_heading = "The item")]
     pub(crate) unknown_mirrors: bool,
-    /// Stop when nothing newer came for so long: 10s, 5min, or seconds [default: never].
+    /// Stop after this time without a newer version: 10s, 5min, or seconds [default: never].
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "When to stop")]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `skydht bundle`: one file for a bug report.
+//! `skydht bundle`: collects the data for a bug report into one archive.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,14 +17,14 @@ use crate::failure::{Code, Failure, Result};
 use crate::tar::Tar;
 use crate::{doctor, keys, output, path_text, private_file};
 
-/// How long each peer is waited for.
+/// Longest wait for one peer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Bytes of a log that are kept: its end.
+/// Number of bytes kept of a log, from its end.
 const LOG_TAIL: u64 = 1 << 20;
-/// Put in place of a secret.
+/// Replacement for a secret.
 const REDACTED: &[u8] = b"<redacted>";
 
-/// Collects what a bug report needs.
+/// Collects the parts and writes the archive.
 pub(crate) async fn run(common: &Common, args: Bundle) -> Result<Exit> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let unix = now.unwrap_or_default().as_secs();
@@ -81,10 +81,10 @@ fn report(common: &Common, out: &Path, parts: &Parts) -> Result<()> {
     Ok(())
 }
 
-/// What has been collected.
+/// The collected files.
 struct Parts {
     files: Vec<(String, Vec<u8>)>,
-    /// What must not be in it, wherever it comes from.
+    /// Secrets to remove from every file.
     secrets: Vec<Zeroizing<Vec<u8>>>,
 }
 
@@ -92,12 +92,12 @@ impl Parts {
     fn new(common: &Common) -> Self {
         let mut secrets: Vec<Zeroizing<Vec<u8>>> = Vec::new();
         let mut keep = |secret: &[u8]| {
-            // Shorter ones stand everywhere by chance.
+            // Shorter strings occur in ordinary text, too.
             if secret.len() >= 4 {
                 secrets.push(Zeroizing::new(secret.to_vec()));
             }
         };
-        // Whatever variables of ours hold may hold a password.
+        // A variable of this program may contain a URL with a password.
         for (name, value) in std::env::vars_os() {
             let name = name.to_string_lossy();
             let value = Zeroizing::new(value.into_encoded_bytes());
@@ -125,7 +125,7 @@ impl Parts {
         }
     }
 
-    /// Adds a file, without the secrets.
+    /// Adds a file, with secrets replaced.
     fn add(&mut self, name: &str, contents: Vec<u8>) {
         let secrets = self.secrets.iter();
         let clean = secrets.fold(contents, |text, secret| without(&text, secret));
@@ -140,7 +140,7 @@ impl Parts {
         Ok(())
     }
 
-    /// What this machine is.
+    /// Adds a description of this machine.
     fn machine(&mut self) -> Result<()> {
         let uname = rustix::system::uname();
         let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
@@ -155,7 +155,7 @@ impl Parts {
         self.json("machine.json", &machine)
     }
 
-    /// What a running node says of itself. What it does not say is no reason to say nothing.
+    /// Adds the reports of a running node. A report that fails does not prevent the others.
     async fn node(&mut self, access: &Access) -> Result<()> {
         match access.status().await {
             Ok(report) => self.json("status.json", &report)?,
@@ -176,7 +176,7 @@ impl Parts {
         Ok(())
     }
 
-    /// The end of a log.
+    /// Adds the end of a log.
     fn log(&mut self, path: &Path) -> Result<()> {
         use std::io::{Read as _, Seek as _, SeekFrom};
         let failed = |error: std::io::Error| private_file::failed("read", path, &error);
@@ -191,7 +191,7 @@ impl Parts {
     }
 }
 
-/// The password of a URL.
+/// Returns the password in a URL.
 fn password_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let (user, _) = rest.rsplit_once('@')?;
@@ -199,7 +199,7 @@ fn password_of(url: &str) -> Option<&str> {
     Some(password)
 }
 
-/// A text without a secret.
+/// Replaces every occurrence of a secret.
 fn without(text: &[u8], secret: &[u8]) -> Vec<u8> {
     let mut clean = Vec::with_capacity(text.len());
     let mut rest = text;

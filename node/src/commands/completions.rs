@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
 
-/// Prints a shell's script.
+/// Prints the completion script of a shell.
 pub(crate) fn run(common: &Common, args: &Completions) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(
@@ -29,7 +29,8 @@ pub(crate) fn run(common: &Common, args: &Completions) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// A command without what its help does not show: upstream's words are understood, not offered.
+/// Returns the command without its hidden parts: upstream's commands are accepted, but not
+/// completed.
 fn shown(command: &Command) -> Command {
     let mut all = Command::new(command.get_name().to_owned())
         .args(

@@ -1,4 +1,4 @@
-//! `skydht config`.
+//! `skydht config`: creates, checks, shows and changes the configuration.
 
 mod edit;
 
@@ -11,7 +11,7 @@ use skydht_driver::storage::StorageError;
 use crate::cli::{Common, ConfigCommand};
 use crate::clock::Clock;
 use crate::config::{
-    KEYS, Kind, LIMITS, Loaded, PeerAddress, Setting, StoragePlace, UNSUPPORTED, no_path,
+    KEYS, Kind, LIMITS, Loaded, PeerAddress, Setting, StorageLocation, UNSUPPORTED, no_path,
     variable_of,
 };
 use crate::exit::Exit;
@@ -19,22 +19,21 @@ use crate::failure::{Code, Failure, Result};
 use crate::path_text::{self, shown};
 use crate::{dmsg, keys, output, private_file};
 
-/// What is in force, and where it was set.
+/// The effective configuration, with the source of each setting.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct ConfigReport {
     pub(crate) schema: String,
-    /// The file; none: there is none.
+    /// The configuration file; `None` if there is none.
     #[serde(serialize_with = "path_text::optional")]
     pub(crate) path: Option<PathBuf>,
-    /// The keys.
     pub(crate) settings: Vec<Setting>,
 }
 
 impl ConfigReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.config/1";
 
-    /// Everything in force. It holds no secret: none can be configured.
+    /// Collects all effective settings. None of them is secret.
     pub(crate) fn new(loaded: &Loaded) -> Self {
         Self {
             schema: Self::SCHEMA.into(),
@@ -44,7 +43,7 @@ impl ConfigReport {
     }
 }
 
-/// Runs a command on the configuration.
+/// Runs a subcommand of `skydht config`.
 pub(crate) async fn run(common: &Common, command: ConfigCommand) -> Result<Exit> {
     match command {
         ConfigCommand::Init {
@@ -71,11 +70,11 @@ fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<(
         )
         .hint("edit it, move it away first, or name another file with --config"));
     }
-    // The same loader tells the defaults. Neither this file, which is not there, is read, nor that of
-    // another node, whose key and directory would become this one's, too.
+    // The loader supplies the defaults. It must read neither the file to be created, which does not
+    // exist yet, nor another node's, whose key and directory this node would share.
     sources.text = Some("{}".into());
     let settings = crate::config::load(&sources)?.settings;
-    // The node may be started from another directory.
+    // The paths are absolute, because the node may be started from another directory.
     let key_file = absolute(&settings.key_file()?)?;
     let state_dir = absolute(settings.state()?.path())?;
     let peers: Vec<String> = bootstrap.iter().map(ToString::to_string).collect();
@@ -97,7 +96,7 @@ fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<(
         .and_then(|()| private_file::create(&path, text.as_bytes()));
     if let Err(failure) = written {
         if made {
-            // No other process knows of it yet.
+            // The key was created above, so that no other process uses it.
             let _ = std::fs::remove_file(&key_file);
         }
         return Err(failure);
@@ -121,12 +120,12 @@ fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<(
     ))
 }
 
-/// The path from the root on.
+/// Makes a path absolute.
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| private_file::failed("find", path, &error))
 }
 
-/// A path as a configuration file can hold it.
+/// Returns the path as text, as a configuration file stores it.
 fn as_text(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| {
         Failure::new(
@@ -147,7 +146,7 @@ async fn check(common: &Common) -> Result<()> {
             keys::load(&key_file)?.public(),
             format!("{} 0600", key_file.display()),
         )),
-        // Made at the first start; a file that was named must be there.
+        // The default key file is created at the first start; one that is configured must exist.
         None if settings.key_file.is_none() => None,
         None => {
             return Err(keys::load(&key_file).err().unwrap_or_else(|| {
@@ -164,8 +163,8 @@ async fn check(common: &Common) -> Result<()> {
         false => None,
     };
     warnings.extend(dmsg.as_ref().and_then(dmsg::Reachable::warning));
-    let redis = match &settings.storage.place {
-        StoragePlace::Redis(url) => match crate::storage::redis(settings, url).1 {
+    let redis = match &settings.storage.location {
+        StorageLocation::Redis(url) => match crate::storage::redis(settings, url).1 {
             Ok(()) => Some("ok"),
             Err(error @ StorageError::Unsuitable(_)) => {
                 return Err(Failure::new(Code::Config, error));

@@ -1,4 +1,4 @@
-//! `skydht delete`.
+//! `skydht delete`: publishes a deletion.
 
 use super::put;
 use crate::access::{Access, Purpose};
@@ -17,7 +17,7 @@ pub(crate) async fn run(common: &Common, args: Delete) -> Result<Exit> {
         timeout_ms: args.timeout.map(super::millis),
         ..PutRequest::default()
     };
-    // What is wrong with it is said before a peer is asked.
+    // The request is validated before any peer is contacted.
     request.read()?;
     let access = Access::open(common, &args.reach, Purpose::Sign).await?;
     let result = match check(&access, args.owner).await {
@@ -28,7 +28,7 @@ pub(crate) async fn run(common: &Common, args: Delete) -> Result<Exit> {
     put::show(common, &result?, &request)
 }
 
-/// Whether it is the node's own.
+/// Fails unless the item belongs to the node.
 async fn check(access: &Access, owner: Owner) -> Result<()> {
     match owner {
         Owner::Myself => Ok(()),

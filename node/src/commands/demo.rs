@@ -1,4 +1,4 @@
-//! `skydht demo`: a network in this process, tried out and judged.
+//! `skydht demo`: runs a network in this process, and checks its operations.
 
 mod stay;
 
@@ -21,19 +21,19 @@ use crate::progress::Progress;
 use crate::signals::Signals;
 use crate::{logging, output, path_text};
 
-/// Operations at once.
+/// Maximum number of concurrent operations.
 const CONCURRENCY: usize = 8;
-/// DMSG servers; one of them is killed.
+/// Number of DMSG servers; one of them is killed.
 const SERVERS: usize = 2;
-/// Keys follow from it, so that two demos are alike.
+/// Seed of the keys, so that demos are comparable.
 const SEED: u64 = 1;
 
-/// What one operation brought.
+/// Result of one operation.
 struct Sample {
     elapsed: Duration,
-    /// Referrals on the way, for gets.
+    /// Number of referrals; for gets only.
     hops: Option<u16>,
-    /// What went wrong.
+    /// The error, if the operation failed.
     failure: Option<String>,
 }
 
@@ -46,7 +46,7 @@ struct Phase {
     #[serde(rename = "latency_ms")]
     latency: Latency,
     hops_p50: Option<u16>,
-    /// The first failures, in words.
+    /// The first failures, as text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     examples: Vec<String>,
 }
@@ -56,7 +56,7 @@ struct Report {
     schema: &'static str,
     nodes: usize,
     transport: &'static str,
-    /// DMSG servers, besides the nodes.
+    /// Number of DMSG servers, besides the nodes.
     servers: usize,
     servers_killed: usize,
     items: usize,
@@ -76,7 +76,7 @@ struct Report {
     stay: Option<Stay>,
 }
 
-/// A network that stays up.
+/// How to reach a network that is kept running.
 #[derive(Serialize)]
 struct Stay {
     api: String,
@@ -85,14 +85,14 @@ struct Stay {
     next: Vec<String>,
 }
 
-/// What an item should hold.
+/// Expected content of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Expected {
     Value(Vec<u8>),
     Deleted,
 }
 
-/// One item of the demo.
+/// An item of the demo.
 #[derive(Clone, Debug)]
 struct Entry {
     publisher: usize,
@@ -101,8 +101,8 @@ struct Entry {
     expected: Expected,
 }
 
-/// The demo as it goes.
-struct Show {
+/// State of a running demo.
+struct DemoRun {
     network: Network,
     config: Config,
     entries: Vec<Entry>,
@@ -112,7 +112,7 @@ struct Show {
     phases: Vec<Phase>,
 }
 
-/// Runs the demo.
+/// Runs the demo and prints its report.
 pub(crate) async fn run(common: &Common, args: Demo) -> Result<Exit> {
     let filter = common.log.as_deref().unwrap_or("warn");
     logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
@@ -139,7 +139,7 @@ pub(crate) async fn run(common: &Common, args: Demo) -> Result<Exit> {
     Ok(exit)
 }
 
-async fn demo(args: &Demo) -> Result<(Show, Report)> {
+async fn demo(args: &Demo) -> Result<(DemoRun, Report)> {
     let begun = Instant::now();
     let count = usize::from(args.nodes);
     let config = Config::default();
@@ -165,7 +165,7 @@ async fn demo(args: &Demo) -> Result<(Show, Report)> {
         "{count} nodes are up{carried} after {:.1} s",
         network.up.as_secs_f64()
     ));
-    let mut show = Show {
+    let mut show = DemoRun {
         entries: entries(&network, usize::from(args.items)),
         network,
         config,
@@ -226,8 +226,8 @@ async fn demo(args: &Demo) -> Result<(Show, Report)> {
     Ok((show, report))
 }
 
-impl Show {
-    /// Publishes what these items should hold, each from its owner.
+impl DemoRun {
+    /// Publishes the expected values of these items, each from its owner.
     async fn put(&mut self, name: &'static str, which: &[usize]) {
         self.progress.begin(name, which.len());
         let jobs: Vec<(Dht, Entry)> = which
@@ -251,8 +251,7 @@ impl Show {
         self.puts.extend(samples);
     }
 
-    /// Reads these items, each from a node that neither published nor holds it, where there
-    /// is one.
+    /// Reads these items, each from a node that neither published nor stores it, if there is one.
     async fn get(&mut self, name: &'static str, which: &[usize]) {
         self.progress.begin(name, which.len());
         let jobs: Vec<(Dht, Entry)> = which
@@ -292,7 +291,7 @@ impl Show {
             .clone()
     }
 
-    /// Stops every fourth node, publishers and holders alike.
+    /// Stops every fourth node, whether it published or stores items.
     async fn stop_a_quarter(&mut self) -> usize {
         let nodes = std::mem::take(&mut self.network.nodes);
         let (mut stop, mut keep) = (Vec::new(), Vec::new());
@@ -311,8 +310,8 @@ impl Show {
         count
     }
 
-    /// Kills one of the DMSG servers: every node loses a session, and the store of a full node
-    /// is gone.
+    /// Kills one of the DMSG servers. Every node loses a session, and one full node's store is
+    /// lost.
     async fn kill_a_server(&mut self) -> usize {
         self.progress.begin("kill a DMSG server", 1);
         if let Some(relays) = &mut self.network.relays {

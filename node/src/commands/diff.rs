@@ -1,4 +1,4 @@
-//! `skydht diff`.
+//! `skydht diff`: compares the records of a discovery service with those in the DHT.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,34 +25,34 @@ use crate::http::{Exchanger, ServiceDialer};
 use crate::output;
 use crate::report::GetReport;
 
-/// The service must have said what it has after this.
+/// Longest wait for the service's records.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Records that are read at a time.
+/// Maximum number of concurrent reads from the DHT.
 const CONCURRENT: usize = 8;
-/// Items of one page.
+/// Items per page.
 const PAGE: u64 = 256;
 
-/// One record that is not the same.
+/// A record that differs.
 #[derive(Serialize)]
-struct Line {
+struct DifferingRecord {
     key: PublicKey,
     /// `only_there`, `only_here`, `older_here`, `older_there` or `differs`; here is the DHT.
     what: &'static str,
 }
 
-/// What was found.
+/// The report.
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
     salt: String,
     http: String,
-    /// Records of the service.
+    /// Number of records of the service.
     there: usize,
     same: usize,
-    differences: Vec<Line>,
+    differences: Vec<DifferingRecord>,
 }
 
-/// Compares.
+/// Compares all records and prints the differences.
 pub(crate) async fn run(common: &Common, args: DiffArgs) -> Result<Exit> {
     let access = Access::open(common, &Reach::from(args.running.clone()), Purpose::Look).await?;
     let salt = match args.salt {
@@ -87,12 +87,14 @@ pub(crate) async fn run(common: &Common, args: DiffArgs) -> Result<Exit> {
             (key, Some(what)) => drop(lines.insert(key, what)),
         }
     }
-    for key in held(&access, salt).await? {
+    for key in owners_stored(&access, salt).await? {
         if !there.keys().any(|id| id.owner == key) {
             lines.insert(key, "only_here");
         }
     }
-    let differences = lines.into_iter().map(|(key, what)| Line { key, what });
+    let differences = lines
+        .into_iter()
+        .map(|(key, what)| DifferingRecord { key, what });
     let report = Report {
         schema: "skydht.diff/1",
         salt: salt.into(),
@@ -119,7 +121,7 @@ pub(crate) async fn run(common: &Common, args: DiffArgs) -> Result<Exit> {
     })
 }
 
-/// All that a service has, in one round.
+/// Reads all records of a service.
 async fn all_of(args: &DiffArgs) -> Result<BTreeMap<RecordId, Content>> {
     let followed = match args.salt {
         DiffSalt::Dmsg => Followed::Entries,
@@ -165,7 +167,7 @@ async fn all_of(args: &DiffArgs) -> Result<BTreeMap<RecordId, Content>> {
     }
 }
 
-/// What the DHT has of a record.
+/// Reads a record from the DHT.
 async fn value(access: &Access, id: &RecordId) -> Result<Option<Vec<u8>>> {
     let salt = id.salt.to_string();
     if salt == "tp" {
@@ -186,8 +188,8 @@ async fn value(access: &Access, id: &RecordId) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The owners whose own records the node holds under a salt.
-async fn held(access: &Access, salt: &str) -> Result<Vec<PublicKey>> {
+/// Returns the owners of the unmirrored records that the node stores under a salt.
+async fn owners_stored(access: &Access, salt: &str) -> Result<Vec<PublicKey>> {
     let mut body = ListBody {
         salt: Some(salt.to_owned()),
         pk: None,

@@ -1,4 +1,4 @@
-//! `skydht dmsg-discovery`.
+//! `skydht dmsg-discovery`: runs a DMSG discovery.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use skydht_discovery::dmsg::Stats;
 use tokio_rustls::TlsAcceptor;
 
 use crate::cli::{Common, DmsgDiscoveryArgs};
-use crate::dmsg::{DiscoveryService, Offered, join_command};
+use crate::dmsg::{DiscoveryService, OfferedServices, join_command};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::http::{CertificateError, acceptor};
@@ -16,12 +16,12 @@ use crate::signals::Signals;
 use crate::supervisor::Supervisor;
 use crate::{keys, logging, output};
 
-/// What a discovery says of itself when it is up.
+/// Start-up message of a discovery.
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
     url: String,
-    /// Where it is asked over DMSG.
+    /// URL of the discovery over DMSG.
     #[serde(skip_serializing_if = "Option::is_none")]
     dmsg_url: Option<String>,
     test_mode: bool,
@@ -34,7 +34,7 @@ struct Report {
     next: Vec<String>,
 }
 
-/// Runs a DMSG discovery until a signal.
+/// Runs a DMSG discovery until a signal arrives.
 pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit> {
     let filter = common.log.as_deref().unwrap_or("info");
     logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
@@ -42,7 +42,7 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
     let supervisor = Supervisor::from_environment();
     let secret = args.key_file.as_deref().map(keys::load).transpose()?;
     let tls = secured(args.tls_cert.as_deref(), args.tls_key.as_deref())?;
-    let offered = Offered {
+    let offered = OfferedServices {
         services: args.services,
         transports: args.transports,
         addresses: args.addresses,
@@ -78,7 +78,7 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
     Ok(Exit::Ok)
 }
 
-/// HTTPS, where files for it are given.
+/// Returns the TLS acceptor if certificate files are configured.
 pub(super) fn secured(chain: Option<&Path>, key: Option<&Path>) -> Result<Option<TlsAcceptor>> {
     let (Some(chain), Some(key)) = (chain, key) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! `skydht dmsg-server`.
+//! `skydht dmsg-server`: runs a DMSG server with a full node.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::config::Loaded;
 use crate::exit::Exit;
 use crate::failure::Result;
 
-/// Runs a DMSG server until it is told to stop.
+/// Runs a DMSG server until a signal or a request stops it.
 pub(crate) async fn run(common: &Common, args: DmsgServerArgs) -> Result<Exit> {
     let loaded = load(common, args)?;
     let journal = Journal {
@@ -20,7 +20,7 @@ pub(crate) async fn run(common: &Common, args: DmsgServerArgs) -> Result<Exit> {
 
 fn load(common: &Common, args: DmsgServerArgs) -> Result<Loaded> {
     let mut flags: Vec<super::Flag> = Vec::new();
-    // Every server is one.
+    // Every DMSG server is a full node.
     flags.push(("dmsg-server", "full_node", json!(true).into()));
     if let Some(url) = args.discovery {
         flags.push(("--discovery", "dmsg.discovery", json!(url).into()));
@@ -41,7 +41,7 @@ fn load(common: &Common, args: DmsgServerArgs) -> Result<Loaded> {
         flags.push(("--api-listen", "api_listen", json!(addr).into()));
     }
     if !args.bootstrap.is_empty() {
-        // Besides those configured, which must be known first.
+        // The option adds to the configured peers, so that these are loaded first.
         let configured = super::configuration(common, flags.clone())?;
         let mut all = configured.settings.bootstrap_pks;
         all.extend(args.bootstrap);

@@ -1,4 +1,4 @@
-//! `skydht doctor`.
+//! `skydht doctor`: diagnoses a node.
 
 use crate::cli::{Common, Doctor};
 use crate::doctor::examine;
@@ -7,7 +7,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::report::Verdict;
 use crate::{logging, output};
 
-/// Says what keeps a node from its work.
+/// Prints what prevents a node from working.
 pub(crate) async fn run(common: &Common, args: &Doctor) -> Result<Exit> {
     let filter = common.log.as_deref().unwrap_or("off");
     logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
@@ -18,7 +18,7 @@ pub(crate) async fn run(common: &Common, args: &Doctor) -> Result<Exit> {
         let word = report.verdict.painted();
         output::painted_line(&word, &format!("\n{report}"))?;
     }
-    // As monitoring programs read it: 0, 1 or 2.
+    // Monitoring programs expect 0, 1 or 2.
     Ok(match report.verdict {
         Verdict::Green => Exit::Ok,
         Verdict::Yellow => Exit::Local,

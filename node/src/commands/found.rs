@@ -1,4 +1,4 @@
-//! `skydht services` and `skydht transports`.
+//! `skydht services` and `skydht transports`: list records of visors.
 
 use crate::access::{Access, Purpose};
 use crate::api::schema::{ServicesBody, TransportsBody};
@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
 
-/// What is said where a list may lack something.
+/// Printed when a list may be incomplete.
 const PARTIAL: &str =
     "this node holds only a part of all records; a full node (`skydht full-node`) holds all";
 

@@ -1,4 +1,4 @@
-//! `skydht full-node`.
+//! `skydht full-node`: full-node mode of a running node.
 
 use crate::access::{Access, Purpose};
 use crate::cli::{Common, FullNode, Reach, Switch};
@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
 
-/// Switches full-node mode, or says whether it is on.
+/// Switches full-node mode, or prints whether it is on.
 pub(crate) async fn run(common: &Common, args: FullNode) -> Result<Exit> {
     let access = Access::open(common, &Reach::from(args.running), Purpose::Look).await?;
     let wanted = match args.switch {

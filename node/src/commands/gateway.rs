@@ -1,14 +1,14 @@
-//! `skydht gateway`.
+//! `skydht gateway`: serves discovery APIs from the DHT.
 
 use super::dmsg_discovery::secured;
 use super::run::{Journal, Service, flags, operate};
 use crate::cli::{Common, GatewayArgs};
-use crate::dmsg::{DiscoveryService, Offered};
+use crate::dmsg::{DiscoveryService, OfferedServices};
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::keys;
 
-/// Runs a node that serves the discovery services' APIs until it is stopped.
+/// Runs a node with a gateway until a signal or a request stops it.
 pub(crate) async fn run(common: &Common, args: GatewayArgs) -> Result<Exit> {
     let journal = Journal {
         path: args.run.journal.clone(),
@@ -16,7 +16,7 @@ pub(crate) async fn run(common: &Common, args: GatewayArgs) -> Result<Exit> {
     };
     let tls = secured(args.tls_cert.as_deref(), args.tls_key.as_deref())?;
     let loaded = super::configuration(common, flags(common, args.run)?)?;
-    let all = Offered {
+    let all = OfferedServices {
         services: true,
         transports: true,
         addresses: true,

@@ -1,4 +1,4 @@
-//! `skydht get`.
+//! `skydht get`: reads an item, a list or a large value.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
@@ -18,7 +18,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::report::{GetReport, HopReport};
 use crate::{output, private_file};
 
-/// Reads an item.
+/// Reads an item and prints its value.
 pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
     let salt = args.salt.clone().or_else(|| args.salt_word.clone());
     let salt = salt.unwrap_or_default();
@@ -35,13 +35,13 @@ pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
     };
     let access = Access::open(common, &args.reach, Purpose::Read).await?;
     let mut result = access.get(body).await;
-    course(common, &args, &salt, &result)?;
+    show_trace(common, &args, &salt, &result)?;
     if let Ok(report) = &result
         && let Some(manifest) =
             Manifest::decode(&report.bytes()).map_err(|error| Failure::new(Code::Partial, error))?
     {
         let salt = match args.owner {
-            // No other source knows it.
+            // With a target, only the answer tells the salt.
             Owner::Target(_) => report.salt.clone(),
             Owner::Myself | Owner::Key(_) => salt,
         };
@@ -60,7 +60,8 @@ pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
     let report = match result {
         Ok(report) => report,
         Err(failure) => {
-            // A value that came too late for its policy is shown all the same.
+            // The value arrived, but its policy was not met in time; it is shown together with the
+            // failure.
             if let Some(best) = late_value(&failure).filter(|_| !common.json) {
                 show(&best)?;
             }
@@ -89,8 +90,8 @@ pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
     }
 }
 
-/// Says and draws the steps, if that is asked for.
-fn course(common: &Common, args: &Get, salt: &str, result: &Result<GetReport>) -> Result<()> {
+/// Prints and draws the steps, as far as requested.
+fn show_trace(common: &Common, args: &Get, salt: &str, result: &Result<GetReport>) -> Result<()> {
     let hops: Vec<HopReport> = match result {
         Ok(report) => report.trace.clone(),
         Err(failure) => {
@@ -107,13 +108,13 @@ fn course(common: &Common, args: &Get, salt: &str, result: &Result<GetReport>) -
     }
     if let Some(file) = &args.svg {
         let title = format!("get {} {salt}", args.owner);
-        let drawn = crate::course::draw(title.trim_end(), &hops);
+        let drawn = crate::read_trace::draw(title.trim_end(), &hops);
         private_file::replace_public(file, drawn.as_bytes())?;
     }
     Ok(())
 }
 
-/// Reads a list in upstream's chunks.
+/// Reads a list in upstream's chunks and prints it.
 async fn list(
     common: &Common,
     reach: &Reach,
@@ -139,7 +140,7 @@ async fn list(
     Ok(Exit::Ok)
 }
 
-/// A large value: to a file, which appears when it is whole, or to stdout chunk by chunk.
+/// Reads a large value to a file, which appears when it is complete, or to stdout chunk by chunk.
 async fn read_large(
     common: &Common,
     access: &Access,
@@ -194,7 +195,7 @@ async fn read_large(
     Ok(())
 }
 
-/// A new file beside the one that is meant.
+/// Creates a temporary file beside `path`.
 fn partial_file(path: &Path) -> Result<(PathBuf, File)> {
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");
@@ -204,7 +205,7 @@ fn partial_file(path: &Path) -> Result<(PathBuf, File)> {
     Ok((partial, file))
 }
 
-/// Puts a file that is whole in its place, or takes one that is not away.
+/// Renames a complete temporary file to `path`, or removes an incomplete one.
 fn finish_file(partial: &Path, path: &Path, whole: bool) -> Result<()> {
     let done = match whole {
         true => std::fs::rename(partial, path),
@@ -224,7 +225,7 @@ fn show(report: &GetReport) -> Result<()> {
     let bytes = report.bytes();
     output::value(&bytes)?;
     if std::io::stdout().is_terminal() && !bytes.ends_with(b"\n") {
-        // For the eye only: stdout gets the value and nothing else.
+        // This line break goes to stderr: stdout gets only the value.
         output::talk("");
     }
     output::talk(report);

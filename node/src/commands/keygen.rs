@@ -1,4 +1,4 @@
-//! `skydht keygen`.
+//! `skydht keygen`: creates a key.
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ struct Report {
     file: std::path::PathBuf,
 }
 
-/// Makes a key.
+/// Creates a key file and prints the public key.
 pub(crate) fn run(common: &Common, args: Keygen) -> Result<Exit> {
     let (file, key) = match args.file {
         Some(file) => {

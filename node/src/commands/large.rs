@@ -1,4 +1,4 @@
-//! What `put` and `get` do with values above the size of an item, and with lists: chunks.
+//! Values above the size of an item, and lists: `put` and `get` in chunks.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -17,30 +17,30 @@ use crate::failure::{Code, Failure, Result};
 use crate::output;
 use crate::progress::Progress;
 
-/// A large value that has not been read whole: its first bytes, and the rest.
+/// A value of which only the beginning has been read.
 pub(super) struct Source {
     pub(super) head: Vec<u8>,
     pub(super) rest: Box<dyn Read + Send>,
-    /// How much it is in all, if that is known.
+    /// Total length in bytes, if known.
     pub(super) length: Option<u64>,
 }
 
-/// What came of a large put.
+/// Report of a put in chunks.
 #[derive(Serialize)]
 struct LargeReport {
     schema: &'static str,
-    /// The sequence of its manifest, or of a list's first chunk.
+    /// Sequence number of the manifest, or of a list's first chunk.
     seq: String,
-    /// Bytes of the whole.
+    /// Total length in bytes.
     length: u64,
     chunks: u16,
-    /// Fewest peers that hold any of its items for sure.
+    /// Smallest number of peers that acknowledged one of its items.
     acknowledged: u16,
-    /// Whether the node renews all of it.
+    /// Whether the node renews all of its items.
     renewed: bool,
 }
 
-/// Puts and reads the items of one large value.
+/// Puts and reads the items that make up one large value.
 struct Chunks<'a> {
     access: &'a Access,
     request: &'a PutRequest,
@@ -59,7 +59,7 @@ impl<'a> Chunks<'a> {
     }
 }
 
-/// Reads a list whole, as upstream keeps it; none if there is none.
+/// Reads a list in upstream's chunks; `None` if there is none.
 pub(super) async fn list_if_any(
     access: &Access,
     owner: PublicKey,
@@ -125,7 +125,7 @@ impl Items for Chunks<'_> {
     }
 }
 
-/// Publishes a large value in place of what this key has there.
+/// Publishes a large value, replacing what is stored under its salt.
 pub(super) async fn put(
     access: &Access,
     json: bool,
@@ -235,7 +235,7 @@ fn not_written(error: WriteError<Box<Failure>>) -> Box<Failure> {
     }
 }
 
-/// Reads the chunks of a large value whose manifest has been read.
+/// Reads the chunks of the value that `manifest` describes.
 pub(super) async fn read(
     access: &Access,
     (owner, salt): (PublicKey, &str),

@@ -1,4 +1,4 @@
-//! `skydht list`.
+//! `skydht list`: lists stored items.
 
 use crate::access::{Access, Purpose};
 use crate::api::schema::ListBody;
@@ -7,10 +7,10 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
 
-/// Items of one page.
+/// Items per page.
 const PAGE: u64 = 256;
 
-/// Lists what a node holds, page by page.
+/// Prints a node's items page by page.
 pub(crate) async fn run(common: &Common, args: List) -> Result<Exit> {
     let access = Access::open(common, &Reach::from(args.running), Purpose::Look).await?;
     let mut body = ListBody {

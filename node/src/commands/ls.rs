@@ -1,4 +1,4 @@
-//! `skydht ls`.
+//! `skydht ls`: lists own items.
 
 use crate::access::{Access, Purpose};
 use crate::cli::{Common, Ls, Reach};
@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
 
-/// Lists the items that a node keeps renewed.
+/// Prints the items that a node renews.
 pub(crate) async fn run(common: &Common, args: Ls) -> Result<Exit> {
     let access = Access::open(common, &Reach::from(args.running), Purpose::Look).await?;
     let report = access.items().await?;

@@ -1,4 +1,4 @@
-//! `skydht man`.
+//! `skydht man`: manual pages.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::path_text::shown;
 use crate::{output, private_file};
 
-/// Prints the page of the program, or writes those of all commands.
+/// Prints the program's page, or writes the pages of all commands.
 pub(crate) fn run(common: &Common, args: &Man) -> Result<Exit> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
@@ -45,7 +45,7 @@ pub(crate) fn run(common: &Common, args: &Man) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Writes the pages of a command and of those below it.
+/// Writes the pages of a command and its subcommands.
 fn write(command: &Command, dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let file = dir.join(format!("{}.1", name(command)));
     private_file::replace_public(&file, &rendered(command)?)?;
@@ -58,7 +58,7 @@ fn write(command: &Command, dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> 
         .try_for_each(|below| write(below, dir, files))
 }
 
-/// A page's name: the command's words with hyphens.
+/// Returns a page's name: the command's words joined with hyphens.
 fn name(command: &Command) -> &str {
     command.get_display_name().unwrap_or(command.get_name())
 }
@@ -92,14 +92,15 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Whether it is not the program itself.
+/// Returns whether the command is a subcommand.
 fn is_below(command: &Command) -> bool {
     command
         .get_bin_name()
         .is_some_and(|words| words.contains(' '))
 }
 
-/// What stands below a command's options, line for line: commands to type are among it.
+/// Adds the text below a command's options, with its line breaks, since it contains commands to
+/// type.
 fn examples(page: &mut Roff, text: &str) {
     let (heading, lines) = match text.split_once(":\n") {
         Some((heading, lines)) if !heading.contains('\n') => (heading.to_uppercase(), lines),
@@ -109,7 +110,7 @@ fn examples(page: &mut Roff, text: &str) {
     page.control("nf", []);
     for line in lines.lines() {
         match line.is_empty() {
-            // An empty line of text would be a paragraph of its own distance.
+            // An empty text line would start a new paragraph, with its own spacing.
             true => page.control("sp", []),
             false => page.text([roman(line)]),
         };

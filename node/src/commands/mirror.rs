@@ -1,4 +1,4 @@
-//! `skydht mirror`.
+//! `skydht mirror`: runs a node that mirrors discovery services.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::cli::{Common, MirrorArgs};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 
-/// Runs a node that mirrors services until it is stopped.
+/// Runs a mirroring node until a signal or a request stops it.
 pub(crate) async fn run(common: &Common, args: MirrorArgs) -> Result<Exit> {
     let journal = Journal {
         path: args.run.journal.clone(),

@@ -1,4 +1,4 @@
-//! The commands.
+//! The program's commands, one module each.
 
 pub(crate) mod bench;
 pub(crate) mod bundle;
@@ -43,10 +43,10 @@ use crate::cli::Common;
 use crate::config::{Given, Loaded, Sources, load};
 use crate::failure::Result;
 
-/// A configuration key set by an option: the option's name, the key's, the value.
+/// A configuration key that an option sets: the option, the key, and the value.
 pub(crate) type Flag = (&'static str, &'static str, Given);
 
-/// Loads the configuration as every command does: file, environment, then these options.
+/// Loads the configuration from the file, the environment and these options, in this order.
 pub(crate) fn configuration(
     common: &Common,
     flags: impl IntoIterator<Item = Flag>,
@@ -54,7 +54,7 @@ pub(crate) fn configuration(
     load(&sources(common, flags))
 }
 
-/// Where the configuration of a command comes from.
+/// Returns the sources of a command's configuration.
 fn sources(common: &Common, flags: impl IntoIterator<Item = Flag>) -> Sources {
     let mut flags: Vec<_> = flags.into_iter().collect();
     if let Some(dir) = &common.state_dir {
@@ -71,7 +71,7 @@ fn sources(common: &Common, flags: impl IntoIterator<Item = Flag>) -> Sources {
     }
 }
 
-/// Whole milliseconds, at least one, as requests carry timeouts.
+/// Returns the duration in whole milliseconds, at least one, as requests carry timeouts.
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis())
         .unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! `skydht peers`.
+//! `skydht peers`: lists the routing table.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::failure::Result;
 use crate::output::{self, Human, count};
 use crate::report::{BucketState, PeersReport};
 
-/// Lists peers or judges buckets.
+/// Prints the peers, or how full each bucket is.
 pub(crate) async fn run(common: &Common, args: Peers) -> Result<Exit> {
     let access = Access::open(common, &args.reach, Purpose::Look).await?;
     let result = access.peers().await;

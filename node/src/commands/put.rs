@@ -1,4 +1,4 @@
-//! `skydht put`.
+//! `skydht put`: publishes an item, a list or a large value.
 
 use std::io::Read;
 
@@ -19,7 +19,7 @@ pub(crate) async fn run(common: &Common, args: Put) -> Result<Exit> {
     let given = given(&args)?;
     let mut request = request(&args, &given)?;
     let access = Access::open(common, &args.reach, Purpose::Sign).await?;
-    // What joins for one operation renews nothing, and is not expected to.
+    // A temporary node does not stay to renew the item.
     request.once |= !access.stays();
     let result = match given {
         Given::Nothing | Given::Item(_) => access
@@ -33,9 +33,9 @@ pub(crate) async fn run(common: &Common, args: Put) -> Result<Exit> {
     result
 }
 
-/// What is to be put.
+/// The value to publish.
 enum Given {
-    /// The item is to be deleted.
+    /// Deletes the item.
     Nothing,
     Item(Vec<u8>),
     List(Vec<u8>),
@@ -70,7 +70,7 @@ fn given(args: &Put) -> Result<Given> {
     })
 }
 
-/// Reads enough to know whether it fits into one item.
+/// Reads enough of the value to know whether it fits into one item.
 fn source(
     mut rest: Box<dyn Read + Send>,
     length: Option<u64>,
@@ -93,7 +93,8 @@ fn unreadable(name: &str, error: &std::io::Error) -> Box<Failure> {
     Failure::new(Code::Local, format_args!("cannot read {name}: {error}"))
 }
 
-/// Shows what came of a put. One that should be renewed and will not be is done in part.
+/// Prints the report of a put. The exit status is [`Exit::Partial`] if the item should be renewed
+/// and will not be.
 pub(super) fn show(common: &Common, report: &PutReport, request: &PutRequest) -> Result<Exit> {
     if common.json {
         output::json(report)?;
@@ -117,7 +118,7 @@ fn request(args: &Put, given: &Given) -> Result<PutRequest> {
             ..PutRequest::default()
         },
         Given::Item(value) => PutRequest::of(value),
-        // Stands for its chunks, which are checked one by one.
+        // A placeholder that passes validation; each chunk is validated on its own.
         Given::List(_) | Given::Large(_) => PutRequest::of(b"chunks"),
     };
     request.salt = args
@@ -131,7 +132,7 @@ fn request(args: &Put, given: &Given) -> Result<PutRequest> {
     request.force = args.force;
     request.once = args.once;
     request.timeout_ms = args.timeout.map(super::millis);
-    // What is wrong with it is said before a peer is asked.
+    // The request is validated before any peer is contacted.
     request.read()?;
     let in_chunks = matches!(given, Given::List(_) | Given::Large(_));
     if in_chunks && request.salt.len() > MAX_LARGE_SALT {

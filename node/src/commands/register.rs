@@ -1,4 +1,4 @@
-//! `skydht register`.
+//! `skydht register`: registers what this visor has.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::failure::{Code, Failure, Result};
 use crate::output;
 use crate::path_text::shown;
 
-/// The longest file.
+/// Largest input file, in bytes.
 const LONGEST: u64 = 2 << 20;
 
-/// Registers, or says what is registered.
+/// Registers the given parts, or prints what is registered.
 pub(crate) async fn run(common: &Common, args: RegisterArgs) -> Result<Exit> {
     let access = Access::open(common, &Reach::from(args.running), Purpose::Look).await?;
     let address = args.address.map(|address| address.to_string());

@@ -1,4 +1,4 @@
-//! `skydht run`; and `skydht dmsg-server`, which is a node that relays, too.
+//! `skydht run`, and the part of it that `skydht dmsg-server`, `gateway` and `mirror` share.
 
 mod announce;
 mod options;
@@ -21,7 +21,7 @@ use remember::{remember, save};
 use super::config::ConfigReport;
 use crate::access::about;
 use crate::api::auth::Guard;
-use crate::api::{Server, Shared, bind};
+use crate::api::{ApiState, Server, bind};
 use crate::bootstrap::{self, Bootstrap};
 use crate::cli::{Common, Run};
 use crate::clock::Clock;
@@ -43,35 +43,35 @@ use crate::tasks::Tasks;
 use crate::watch;
 use crate::{descriptors, dmsg, journal, keys, known_peers, logging, resume, start};
 
-/// A node that is not up after this says what it waits for.
+/// Time after which the start-up message is printed even if the node is still starting.
 const BANNER_PATIENCE: Duration = Duration::from_secs(2);
-/// Stopping may take this long.
+/// Longest time for a clean stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a process runs.
+/// Kind of process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Service {
-    /// A node.
+    /// A node, with or without DMSG.
     Node,
     /// A DMSG server with a full node.
     DmsgServer,
 }
 
-/// Which file records the run, and how much of it.
+/// Where the run is recorded, and how many bytes of it.
 pub(super) struct Journal {
     pub(super) path: Option<PathBuf>,
     pub(super) limit: u64,
 }
 
-/// A node that was started.
+/// A running node.
 struct Started {
     dht: Dht,
     listen: String,
-    /// Lives as long as the node.
+    /// Dropping it stops the DMSG server.
     _server: Option<dmsg::Server>,
 }
 
-/// Runs a node until it is told to stop.
+/// Runs a node until a signal or a request stops it.
 pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
     let journal = Journal {
         path: args.journal.clone(),
@@ -81,7 +81,7 @@ pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
     operate(common, &loaded, Service::Node, journal, None).await
 }
 
-/// Runs a service until it is told to stop.
+/// Runs a service until a signal or a request stops it.
 pub(super) async fn operate(
     common: &Common,
     loaded: &Loaded,
@@ -118,7 +118,7 @@ pub(super) async fn operate(
     }
     let mut remembered = remembered(&state, &own);
     if is_dmsg {
-        // Found by their keys.
+        // DMSG finds peers by their keys.
         for peer in &mut remembered {
             peer.addrs.clear();
         }
@@ -150,7 +150,7 @@ pub(super) async fn operate(
         condition.mirrors(mirror.clone());
         mirror::prepare(&mut config, own);
     }
-    // The API's port first: if it is taken, no peer has heard of this node yet.
+    // The API's port is bound first: if that fails, no peer knows of this node yet.
     let api = match settings.api_listen {
         Some(addr) => Some(bind(addr).await?),
         None => None,
@@ -161,7 +161,7 @@ pub(super) async fn operate(
     };
     let (recorder, written) = recording.unzip();
     let recorder = recorder.map(|recorder| Box::new(recorder) as Box<dyn Recorder>);
-    // From here on the API answers, whatever the node still waits for.
+    // From here on the API answers, even while the node is starting.
     let listen = match is_dmsg {
         true => dmsg::dht_address(&own),
         false => settings.listen.to_string(),
@@ -169,7 +169,7 @@ pub(super) async fn operate(
     let about = about(&config, own, listen);
     let local = Local::starting(about, condition.clone());
     let registering = Registering::new(secret.clone(), &settings.register);
-    let mut shared = Shared::new(local, ConfigReport::new(loaded));
+    let mut shared = ApiState::new(local, ConfigReport::new(loaded));
     shared.registering = Some(registering.clone());
     let shared = Arc::new(shared);
     let server = match api {
@@ -179,7 +179,7 @@ pub(super) async fn operate(
     let local = &shared.local;
     let watch = tokio::spawn(watch::run(local.clone()));
 
-    let around = Around {
+    let around = StartContext {
         directory: carrier.as_ref().map(|_| {
             let servers = KnownServers::of(state.servers_file());
             Directory::with(&settings.dmsg, servers, clock)
@@ -193,21 +193,24 @@ pub(super) async fn operate(
     };
     let starting = start_service(service, settings, config.clone(), secret, options, around);
     let mut starting = std::pin::pin!(starting);
-    // Mostly it is up within a moment, and can say more of itself.
+    // Usually the node is running within this time, and the message can contain more.
     let moment = timeout(BANNER_PATIENCE, async {
         tokio::select! {
-            started = starting.as_mut() => Begun::Up(started),
-            name = signals.next() => Begun::Stopped(name),
-            () = shared.stop.notified() => Begun::Stopped("the control API"),
+            started = starting.as_mut() => StartResult::Up(started),
+            name = signals.next() => StartResult::Stopped(name),
+            () = shared.stop.notified() => StartResult::Stopped("the control API"),
         }
     });
     let mut begun = moment.await.ok();
-    if let Some(Begun::Up(Ok(started))) = &begun {
+    if let Some(StartResult::Up(Ok(started))) = &begun {
         local.is_up(started.dht.clone(), started.listen.clone());
     }
-    // Only now: what fails leaves no trace.
+    // Nothing is announced before this point, so that a failed start leaves nothing behind.
     let mut announced = None;
-    if !matches!(begun, Some(Begun::Up(Err(_)) | Begun::Stopped(_))) {
+    if !matches!(
+        begun,
+        Some(StartResult::Up(Err(_)) | StartResult::Stopped(_))
+    ) {
         announced = server
             .as_ref()
             .map(|server| state.announce(server.addr(), own));
@@ -244,25 +247,25 @@ pub(super) async fn operate(
         announce(&report, common.json)?;
         supervisor.ready(&local.status().await?.in_a_line()).await;
     }
-    let looked_at = local.clone();
+    let local_for_supervisor = local.clone();
     let kept = tokio::spawn(supervisor.clone().keep(move || {
-        let local = looked_at.clone();
+        let local = local_for_supervisor.clone();
         async move { local.status().await.ok().map(|status| status.in_a_line()) }
     }));
     if begun.is_none() {
         let up = tokio::select! {
-            started = starting.as_mut() => Begun::Up(started),
-            name = signals.next() => Begun::Stopped(name),
-            () = shared.stop.notified() => Begun::Stopped("the control API"),
+            started = starting.as_mut() => StartResult::Up(started),
+            name = signals.next() => StartResult::Stopped(name),
+            () = shared.stop.notified() => StartResult::Stopped("the control API"),
         };
-        if let Begun::Up(Ok(started)) = &up {
+        if let StartResult::Up(Ok(started)) = &up {
             local.is_up(started.dht.clone(), started.listen.clone());
             tracing::info!("the node is up");
         }
         begun = Some(up);
     }
     let started = match begun {
-        Some(Begun::Up(Ok(started))) => started,
+        Some(StartResult::Up(Ok(started))) => started,
         other => {
             watch.abort();
             kept.abort();
@@ -272,8 +275,8 @@ pub(super) async fn operate(
                 signals.unless_again(server.stop()).await?;
             }
             return match other {
-                Some(Begun::Up(Err(failure))) => Err(failure),
-                Some(Begun::Stopped(name)) => {
+                Some(StartResult::Up(Err(failure))) => Err(failure),
+                Some(StartResult::Stopped(name)) => {
                     tracing::info!("stopped by {name} before the node was up");
                     Ok(Exit::Ok)
                 }
@@ -305,7 +308,7 @@ pub(super) async fn operate(
         name = signals.next() => tracing::info!("stopping because of {name}; a second signal stops immediately"),
         () = shared.stop.notified() => tracing::info!("stopping as asked over the control API"),
         () = stopped(&dht) => {
-            // Of all runs, this one should be readable.
+            // The journal of a run that failed is the one that is needed.
             let _ = timeout(STOP_TIMEOUT, recorded(written)).await;
             kept.abort();
             return Err(Failure::new(Code::Local, "the node stopped by itself"));
@@ -339,21 +342,21 @@ pub(super) async fn operate(
     Ok(Exit::Ok)
 }
 
-/// How a start went.
-enum Begun {
+/// How the start ended.
+enum StartResult {
     Up(Result<Started>),
-    /// By whom it was stopped before.
+    /// What stopped it: a signal or the control API.
     Stopped(&'static str),
 }
 
-/// What a node needs besides its settings.
-struct Around<'a> {
-    /// None on direct TCP.
+/// What the node needs besides its settings.
+struct StartContext<'a> {
+    /// `None` on direct TCP.
     directory: Option<Directory>,
     condition: &'a Condition,
 }
 
-/// Names what is configured for direct TCP, which is not used.
+/// Warns of settings for direct TCP when DMSG is used instead.
 fn warn_of_unused(loaded: &Loaded) {
     let unused = ["listen", "advertise", "max_connections"];
     for setting in &loaded.effective {
@@ -367,7 +370,7 @@ fn warn_of_unused(loaded: &Loaded) {
     }
 }
 
-/// The peers that an earlier run knew.
+/// Loads the peers that an earlier run stored.
 fn remembered(state: &StateDir, own: &PublicKey) -> Vec<BootstrapPeer> {
     let mut remembered = known_peers::load(&state.peers_file()).unwrap_or_else(|failure| {
         tracing::warn!("remembered peers are ignored: {failure}");
@@ -383,7 +386,7 @@ async fn start_service(
     config: Config,
     secret: SecretKey,
     options: StartOptions,
-    around: Around<'_>,
+    around: StartContext<'_>,
 ) -> Result<Started> {
     let condition = around.condition;
     let (Some(directory), Some(carrier)) = (around.directory, condition.carrier()) else {
@@ -447,7 +450,8 @@ async fn start_on_tcp(
     })
 }
 
-/// As many connections as wanted, or as there is room for beside handshakes and other files.
+/// Returns the number of connections: `wanted`, or what the limit of open files leaves besides
+/// handshakes and other files.
 fn connections(key: &str, wanted: usize, files: u64, condition: &Condition) -> usize {
     let room = descriptors::room_for_connections(files);
     if room < wanted {
@@ -469,7 +473,7 @@ fn secret(settings: &Settings) -> Result<SecretKey> {
         return Ok(secret);
     }
     let file = settings.key_file()?;
-    // A key file that was named must be there; our own is made at the first start.
+    // A configured key file must exist; the default one is created at the first start.
     if settings.key_file.is_some() {
         return keys::load(&file);
     }
@@ -482,7 +486,7 @@ fn secret(settings: &Settings) -> Result<SecretKey> {
 
 fn serve(
     listener: tokio::net::TcpListener,
-    shared: &Arc<Shared>,
+    shared: &Arc<ApiState>,
     state: &StateDir,
     settings: &Settings,
 ) -> Result<Server> {
@@ -511,11 +515,11 @@ async fn stop(
             server.stop().await;
         }
     };
-    // Together: the node's end is the answer to requests that wait for it.
+    // Concurrently, because some API requests are only answered when the node stops.
     tokio::join!(api, dht.shutdown());
 }
 
-/// Waits until the journal is on disk. What became of it was logged by then.
+/// Waits until the journal is on disk, and warns if it may be incomplete.
 async fn recorded(written: Option<Written>) {
     if let Some(written) = written {
         match tokio::task::spawn_blocking(|| written.wait()).await {
@@ -526,7 +530,7 @@ async fn recorded(written: Option<Written>) {
     }
 }
 
-/// Completes when the node has stopped without being told.
+/// Completes when the node has stopped by itself.
 async fn stopped(dht: &Dht) {
     let mut events = dht.events();
     while events.next().await.is_some() {}

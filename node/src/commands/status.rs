@@ -1,4 +1,4 @@
-//! `skydht status` and `skydht ping`.
+//! `skydht status` and `skydht ping`: the state of a node, and of one peer.
 
 use std::io::IsTerminal as _;
 
@@ -11,7 +11,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::output::{self, Human};
 use crate::report::{LimitReport, StatusReport, TaskReport, from_ms};
 
-/// Says how a node is.
+/// Prints the status of a node, once or repeatedly.
 pub(crate) async fn run(common: &Common, args: Status) -> Result<Exit> {
     let access = Access::open(common, &args.reach, Purpose::Look).await?;
     let result = match args.watch {
@@ -35,7 +35,7 @@ async fn once(common: &Common, access: &Access, args: &Status) -> Result<()> {
     Ok(())
 }
 
-/// Goes on until its reader has seen enough, or the node is gone.
+/// Prints the status repeatedly, until stdout is closed or the node stops.
 async fn watch(common: &Common, access: &Access, args: &Status) -> Result<()> {
     let as_json = common.json || !std::io::stdout().is_terminal();
     loop {
@@ -57,7 +57,7 @@ async fn watch(common: &Common, access: &Access, args: &Status) -> Result<()> {
     }
 }
 
-/// The tables that are asked for.
+/// Returns the tables requested by options.
 fn tables(report: &StatusReport, args: &Status) -> Vec<String> {
     let limits = args.limits.then(|| limits(report));
     let tasks = args.tasks.then(|| tasks(report));
@@ -97,7 +97,7 @@ fn limits(report: &StatusReport) -> String {
     output::table(&["LIMIT", "USED", "MOST", "FULL", "HITS"], &rows)
 }
 
-/// The report: its verdict, in its tone, and what follows.
+/// Splits the report into its coloured verdict and the text after it.
 fn verdict_and_rest(report: &StatusReport) -> (Painted<String>, String) {
     let text = report.to_string();
     let end = text.find(|c: char| !c.is_ascii_uppercase());
@@ -106,7 +106,7 @@ fn verdict_and_rest(report: &StatusReport) -> (Painted<String>, String) {
     (report.verdict.painted(), rest.to_owned())
 }
 
-/// Asks one peer for a sign of life.
+/// Pings a peer and prints the result.
 pub(crate) async fn ping(common: &Common, args: Ping) -> Result<Exit> {
     let access = Access::open(common, &args.reach, Purpose::Read).await?;
     let result = async {

@@ -1,4 +1,4 @@
-//! `skydht stop`.
+//! `skydht stop`: stops a node.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::output;
 
-/// Longer than a node gives itself.
+/// Longest wait for the node to stop; above the node's own limit.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Stops a node and waits for its end.
+/// Asks a node to stop, and waits until it has.
 pub(crate) async fn run(common: &Common, args: Stop) -> Result<Exit> {
     let access = Access::open(common, &Reach::from(args.running), Purpose::Look).await?;
     access.shut_down().await?;

@@ -1,4 +1,4 @@
-//! `skydht store`: what a stopped node keeps on disk.
+//! `skydht store`: works on the file with a stopped node's items.
 
 mod lines;
 
@@ -18,7 +18,7 @@ use skydht_driver::storage::{FileError, FileStorage, Kept, Storage as _, Storage
 use self::lines::{Line, LineFault, Lines};
 use super::configuration;
 use crate::cli::{Common, Store};
-use crate::config::{Settings, StoragePlace};
+use crate::config::{Settings, StorageLocation};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::output::{self, count};
@@ -26,12 +26,12 @@ use crate::path_text::shown;
 use crate::progress::Progress;
 use crate::{keys, private_file};
 
-/// Records read or written at once.
+/// Number of records read or written in one step.
 const PAGE: usize = 1_024;
-/// Lines that are named one by one.
+/// Maximum number of faulty lines that are described individually.
 const MOST_NAMED: usize = 10;
 
-/// Does what is asked.
+/// Runs a subcommand of `skydht store`.
 pub(crate) fn run(common: &Common, command: Store) -> Result<Exit> {
     let settings = configuration(common, [])?.settings;
     let mut storage = open(&settings)?;
@@ -44,9 +44,9 @@ pub(crate) fn run(common: &Common, command: Store) -> Result<Exit> {
     }
 }
 
-/// Opens a file that is there.
+/// Opens an existing file.
 fn open(settings: &Settings) -> Result<FileStorage> {
-    if let StoragePlace::Redis(url) = &settings.storage.place {
+    if let StorageLocation::Redis(url) = &settings.storage.location {
         return Err(Failure::new(
             Code::Local,
             format_args!("items are kept in {url}, not in a file"),
@@ -68,7 +68,7 @@ fn open(settings: &Settings) -> Result<FileStorage> {
     FileStorage::open(&path, &secret).map_err(|error| not_opened(&error))
 }
 
-/// The key that a file of items was written with. A new one could read nothing of it.
+/// Loads the key with which the items' file was written; a new key could not read it.
 fn key_of(items: &Path, file: &Path) -> Result<SecretKey> {
     let is_missing = !file.exists() || file.metadata().is_ok_and(|file| file.len() == 0);
     keys::load(file).map_err(|failure| match is_missing {
@@ -81,7 +81,7 @@ fn key_of(items: &Path, file: &Path) -> Result<SecretKey> {
     })
 }
 
-/// What to do when the file cannot be opened.
+/// Converts an error of opening the file.
 fn not_opened(error: &FileError) -> Box<Failure> {
     let hint = match error {
         FileError::InUse { .. } => {
@@ -110,7 +110,7 @@ fn now() -> Unix {
     Unix(skydht_core::time::nanos(since.unwrap_or_default()))
 }
 
-/// Hands every record to `each`.
+/// Calls `each` for every record.
 fn every(
     storage: &mut FileStorage,
     what: &str,
@@ -136,7 +136,7 @@ fn every(
     Ok(damaged)
 }
 
-/// What there is.
+/// Counts of the records in a file.
 #[derive(Default, Serialize)]
 struct Report {
     schema: &'static str,
@@ -144,11 +144,11 @@ struct Report {
     bytes: u64,
     tombstones: u64,
     expired: u64,
-    /// Without a valid authentication code: checked again at the next start.
+    /// Records without a valid authentication code, whose signatures are checked at the next start.
     unproven: u64,
-    /// Values that are no records.
+    /// Values that do not decode as records.
     damaged: u64,
-    /// Records whose signature is wrong; none unless they were checked.
+    /// Records with an invalid signature; `None` unless signatures were checked.
     invalid: Option<u64>,
 }
 
@@ -234,22 +234,22 @@ fn export(common: &Common, storage: &mut FileStorage, file: Option<&Path>) -> Re
     Ok(Exit::Ok)
 }
 
-/// What became of the lines.
+/// Report of an import.
 #[derive(Default, Serialize)]
 struct Imported {
     schema: &'static str,
     lines: u64,
     imported: u64,
-    /// The same or a newer version was there.
+    /// Lines with a record that is not newer than the stored one.
     held: u64,
     expired: u64,
-    /// Lines that are no items, or whose signatures are wrong.
+    /// Lines that are not items, or have an invalid signature.
     refused: u64,
-    /// The first of them.
+    /// The first refused lines.
     faults: Vec<Fault>,
 }
 
-/// A line that was left out.
+/// A refused line.
 #[derive(Serialize)]
 struct Fault {
     line: u64,
@@ -292,7 +292,7 @@ fn import(
             }
             Ok(record) if record.expires.is_some_and(|at| at <= now) => report.expired += 1,
             Ok(mut record) => {
-                // Nothing lives longer than a whole life from now, whatever a line says.
+                // An imported expiry is limited to one full lifetime from now.
                 record.vouched = record.vouched.min(now);
                 let longest = now.plus(settings.node.item_ttl);
                 record.expires = record.expires.map(|at| at.min(longest));
@@ -332,7 +332,7 @@ fn is_at(change: &StoreChange, target: &Target) -> bool {
     matches!(change, StoreChange::Keep(record) if record.target == *target)
 }
 
-/// Whether a record wins over what is held at its target.
+/// Returns whether a record wins over the one stored at its target.
 fn is_newer(storage: &mut FileStorage, record: &StoredRecord) -> Result<bool> {
     let held = storage.get(&record.target).map_err(failed)?;
     let rank = |item: &Item| Rank::of(&record.target, item);

@@ -1,4 +1,4 @@
-//! `skydht sync`.
+//! `skydht sync`: reconciles full nodes.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::failure::Result;
 use crate::output;
 use crate::report::SyncReport;
 
-/// How often it is said how far it is.
+/// Interval between two lines of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
-/// Reconciles a running node with others.
+/// Reconciles a running node with other full nodes.
 pub(crate) async fn run(common: &Common, args: Sync) -> Result<Exit> {
     if args.salt.is_some() {
         output::warn(
@@ -37,11 +37,11 @@ pub(crate) async fn run(common: &Common, args: Sync) -> Result<Exit> {
     Ok(exit(&report))
 }
 
-/// Says now and then what the sessions under way have brought.
+/// Prints the progress of the sessions until it is dropped.
 async fn progress(access: &Access) -> std::convert::Infallible {
     loop {
         tokio::time::sleep(PROGRESS_EVERY).await;
-        // Who cannot be asked how far it is says so in the answer that is waited for.
+        // An error is ignored here: the request in progress reports it.
         for session in access.syncs().await.into_iter().flat_map(|it| it.sessions) {
             output::talk(&session);
         }

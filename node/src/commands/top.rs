@@ -1,4 +1,4 @@
-//! `skydht top`: the status page's picture in a terminal.
+//! `skydht top`: shows the status page in a terminal.
 
 mod picture;
 
@@ -11,7 +11,7 @@ use crate::failure::Result;
 use crate::output;
 use picture::Picture;
 
-/// Draws a node again and again.
+/// Draws a node repeatedly.
 pub(crate) async fn run(common: &Common, args: Top) -> Result<Exit> {
     let access = Access::open(common, &args.reach, Purpose::Look).await?;
     let result = draw(common, &access, &args).await;
@@ -19,7 +19,7 @@ pub(crate) async fn run(common: &Common, args: Top) -> Result<Exit> {
     result.map(|()| Exit::Ok)
 }
 
-/// Goes on until its reader has seen enough, or the node is gone.
+/// Draws until stdout is closed or the node stops.
 async fn draw(common: &Common, access: &Access, args: &Top) -> Result<()> {
     loop {
         let picture = Picture {

@@ -1,4 +1,4 @@
-//! `skydht ui`.
+//! `skydht ui`: opens the status page.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Words that are no command here are answered with the command that may have been meant.
+//! Suggestions for unknown commands, among them upstream's.
 
 use std::ffi::OsString;
 
@@ -8,7 +8,7 @@ use crate::cli::Cli;
 use crate::config::nearest;
 use crate::failure::{Code, Failure};
 
-/// What to do instead of the command `words`, which stands below the command `below`.
+/// Suggests a command instead of `words`, which stand below the command `below`.
 pub(crate) fn answer(words: &[OsString], below: Option<&str>) -> Box<Failure> {
     let mut words = words.iter().map(|word| word.to_string_lossy());
     let word = words.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `skydht verify`.
+//! `skydht verify`: checks the replicas of own items.
 
 use crate::access::{Access, Purpose};
 use crate::api::schema::VerifyBody;
@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
 
-/// Reads the node's own items back from the nearest peers.
+/// Reads the node's own items back from the closest peers.
 pub(crate) async fn run(common: &Common, args: Verify) -> Result<Exit> {
     let access = Access::open(common, &Reach::from(args.running), Purpose::Look).await?;
     let body = VerifyBody {

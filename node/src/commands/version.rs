@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
 
-/// Says which version this is.
+/// Prints the program's version.
 pub(crate) fn run(common: &Common) -> Result<Exit> {
     let version = env!("CARGO_PKG_VERSION");
     if common.json {

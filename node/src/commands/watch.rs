@@ -1,4 +1,4 @@
-//! `skydht watch`.
+//! `skydht watch`: prints new versions of an item.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::failure::{Code, Failure, Result};
 use crate::output::{self, Human};
 use crate::report::VersionReport;
 
-/// The node is asked anew this often, so that one that is gone is noticed.
+/// Interval between two requests, so that a node that has stopped is noticed.
 const ROUND: Duration = Duration::from_secs(30);
 
-/// Shows versions of an item as they come.
+/// Prints versions of an item as they arrive.
 pub(crate) async fn run(common: &Common, args: Watch) -> Result<Exit> {
     let access = Access::open(common, &args.reach, Purpose::Read).await?;
     let mut body = WatchBody {
@@ -43,7 +43,7 @@ pub(crate) async fn run(common: &Common, args: Watch) -> Result<Exit> {
     result
 }
 
-/// The next version, for which the node is asked again and again.
+/// Returns the next version, in several requests if necessary.
 async fn next(
     access: &Access,
     body: &mut WatchBody,
@@ -87,7 +87,7 @@ fn show(common: &Common, version: &VersionReport) -> Result<()> {
     Ok(())
 }
 
-/// Says how to go on from where it was.
+/// Adds a hint how to resume after the last version seen.
 fn resumable(failure: Box<Failure>, body: &WatchBody) -> Box<Failure> {
     match body.after {
         Some(after) => failure.hint(format_args!("to go on from here: --after {after}")),

@@ -1,5 +1,5 @@
-//! Durations as people write them ("2h", "1m30s", "1.5s", or bare seconds) and as a visor's
-//! configuration has them (whole nanoseconds).
+//! Durations as text ("2h", "1m30s", "1.5s", or seconds without a unit), and in a visor's
+//! configuration (nanoseconds).
 
 use std::time::Duration;
 
@@ -15,18 +15,19 @@ const UNITS: [(&str, u64); 9] = [
     ("d", 86_400 * SECOND),
 ];
 const SECOND: u64 = 1_000_000_000;
-/// Bare numbers below are seconds: none of them can mean less than a millisecond.
+/// Numbers below this are seconds: as nanoseconds they would be less than a millisecond.
 const SECONDS_BELOW: u64 = 1_000_000;
-/// Bare numbers from here on are nanoseconds, as a visor writes: none of them can mean 31 years.
+/// Numbers from this on are nanoseconds, as a visor writes them: as seconds they would be more than
+/// 31 years.
 const NANOSECONDS_FROM: u64 = SECOND;
-/// The shortest time for an operation.
+/// Shortest timeout of an operation.
 pub(crate) const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
-/// The longest time for an operation.
+/// Longest timeout of an operation.
 pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
-/// How to write a duration.
+/// Hint how to write a duration.
 const SPELLING: &str = "write \"90s\", \"2h\", \"1h30m\" or \"250ms\"";
 
-/// Reads "2h", "1h30m", "1.5s", or a bare number as [`of_number`] does. Zero is refused.
+/// Parses "2h", "1h30m", "1.5s", or a number as [`of_number`] does. Rejects zero.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if let Ok(number) = text.parse::<u64>() {
@@ -55,7 +56,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     above_zero(total)
 }
 
-/// Reads how long an operation may take, of which the node counts milliseconds.
+/// Parses the timeout of an operation, between [`SHORTEST_TIMEOUT`] and [`LONGEST_TIMEOUT`].
 pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
     let time = parse(text)?;
     if (SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&time) {
@@ -67,10 +68,10 @@ pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
     ))
 }
 
-/// A number without unit: seconds below a million, nanoseconds from a billion on.
+/// Interprets a number without a unit: seconds below a million, nanoseconds from a billion on.
 ///
-/// In between it is refused: as seconds it would be weeks to years, as nanoseconds less than a
-/// second, and either is more likely a mistake.
+/// Numbers in between are rejected: as seconds they would be weeks to years, as nanoseconds less
+/// than a second, and both are probably mistakes.
 pub(crate) fn of_number(number: u64) -> Result<Duration, String> {
     match number {
         0..SECONDS_BELOW => above_zero(number * SECOND),
@@ -90,10 +91,10 @@ fn above_zero(nanos: u64) -> Result<Duration, String> {
     Ok(Duration::from_nanos(nanos))
 }
 
-/// "1" or "1.25" of a unit, exact to the nanosecond.
+/// Converts "1" or "1.25" of a unit to nanoseconds, without rounding.
 fn nanoseconds(number: &str, unit: u64) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    // Nine digits are nanoseconds of a second; more would be lost without a word.
+    // Nine digits are nanoseconds of a second; more digits would be lost silently.
     if (whole.is_empty() && fraction.is_empty()) || fraction.len() > 9 {
         return None;
     }
@@ -107,7 +108,7 @@ fn nanoseconds(number: &str, unit: u64) -> Option<u128> {
     Some(whole + part / places)
 }
 
-/// Exact text that [`parse`] reads back.
+/// Formats a duration so that [`parse`] returns the same value.
 pub(crate) fn format(duration: Duration) -> String {
     let mut nanos = duration.as_nanos();
     if nanos == 0 {

@@ -1,12 +1,12 @@
-//! Changing one key in a configuration file's text: everything else stays as it is, order,
-//! spaces and line ends, too.
+//! Edits one key in a configuration file's text, and preserves order, white space and line ends of
+//! the rest.
 
 use serde_json::{Value, json};
 
 use super::file::{Document, Entry, SyntaxError};
 use super::schema::SECTIONS;
 
-/// `text` with this key set to this value.
+/// Returns `text` with `key` set to `value`.
 pub(crate) fn with_key(text: &str, key: &str, value: &Value) -> Result<String, SyntaxError> {
     let text = if text.trim().is_empty() { "{}\n" } else { text };
     let (document, entries) = Document::parse(text)?;
@@ -26,7 +26,7 @@ pub(crate) fn with_key(text: &str, key: &str, value: &Value) -> Result<String, S
     }
 }
 
-/// `text` without this key; none: it is not there.
+/// Returns `text` without `key`; `None` if the key is absent.
 pub(crate) fn without_key(text: &str, key: &str) -> Result<Option<String>, SyntaxError> {
     let (document, entries) = Document::parse(text)?;
     let Some((section, name)) = in_section(key) else {
@@ -37,15 +37,14 @@ pub(crate) fn without_key(text: &str, key: &str) -> Result<Option<String>, Synta
     Ok(inner.and_then(|(object, inner)| remove_in(text, object, &inner, name)))
 }
 
-/// The section that a key is in, and its name there.
+/// Splits a key into its section and its name there; `None` for a top-level key.
 fn in_section(key: &str) -> Option<(&'static str, &str)> {
     SECTIONS
         .into_iter()
         .find_map(|section| Some((section, key.strip_prefix(section)?.strip_prefix('.')?)))
 }
 
-/// Removes `name` from `object`, a part of `text` that holds `entries`, with the comma that parted
-/// it from its neighbour.
+/// Removes `name` from `object`, a part of `text` with these `entries`, together with a comma.
 fn remove_in(text: &str, object: &str, entries: &[Entry<'_>], name: &str) -> Option<String> {
     let offset = |part: &str| (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
     let end_of = |entry: &Entry<'_>| offset(entry.raw()) + entry.raw().len();
@@ -54,7 +53,7 @@ fn remove_in(text: &str, object: &str, entries: &[Entry<'_>], name: &str) -> Opt
     let begin = offset(object) + object.find('{').map_or(0, |at| at + 1);
     Some(match index.checked_sub(1) {
         Some(before) => splice(text, end_of(&entries[before]), end, ""),
-        // Between a value and the next key is nothing but space and the comma.
+        // Between a value and the next key there are only white space and the comma.
         None if entries.len() > 1 => {
             let comma = text[end..].find(',').map_or(end, |at| end + at + 1);
             splice(text, begin, comma, "")
@@ -63,7 +62,7 @@ fn remove_in(text: &str, object: &str, entries: &[Entry<'_>], name: &str) -> Opt
     })
 }
 
-/// Sets `name` in `object`, a part of `text` that holds `entries`.
+/// Sets `name` in `object`, a part of `text` with these `entries`.
 fn set_in(text: &str, object: &str, entries: &[Entry<'_>], name: &str, value: &Value) -> String {
     let offset = |part: &str| (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
     if let Some(entry) = entries.iter().find(|entry| entry.key == name) {
@@ -72,13 +71,13 @@ fn set_in(text: &str, object: &str, entries: &[Entry<'_>], name: &str, value: &V
     }
     let new = format!("{}: {value}", json!(name));
     let Some(last) = entries.last() else {
-        // Between the braces is nothing but space.
+        // Between the braces there is only white space.
         let start = offset(object) + object.find('{').map_or(0, |at| at + 1);
         let end = offset(object) + object.rfind('}').unwrap_or(object.len());
         return splice(text, start, end, &format!("\n  {new}\n"));
     };
     let end = offset(last.raw()) + last.raw().len();
-    // On a line of its own, as far in as the entry before, if that has one.
+    // The new entry gets a line of its own, indented as the entry before, if that has one.
     let line = text[..offset(last.raw())]
         .rsplit('\n')
         .next()

@@ -1,8 +1,9 @@
-//! A JSON object with the line of each key and value, in the file's order, duplicates kept.
+//! A JSON object with the line number of each key and value, in the file's order and with
+//! duplicates.
 //!
-//! `serde_json` names lines only for its own errors. A raw value is a slice of the text, so
-//! its place in the text gives its line, however deep it is nested and however often its
-//! name occurs elsewhere.
+//! `serde_json` provides line numbers only for its own errors. A raw value borrows from the text,
+//! so that its offset determines its line, even if it is nested, and if its name occurs elsewhere,
+//! too.
 
 use std::fmt;
 
@@ -15,29 +16,29 @@ use serde_json::value::RawValue;
 pub(crate) struct Entry<'a> {
     /// The key, unescaped.
     pub(crate) key: String,
-    /// The line it stands on, from 1.
+    /// Line number, from 1.
     pub(crate) line: usize,
-    /// The value's text.
+    /// The value's JSON text.
     raw: &'a str,
 }
 
 /// A configuration file's text.
 pub(crate) struct Document<'a>(&'a str);
 
-/// Text that is no JSON object.
+/// An error for text that is not a JSON object.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
-    /// The line, from 1.
+    /// Line number, from 1.
     pub(crate) line: usize,
     /// What is wrong.
     pub(crate) message: String,
 }
 
 impl SyntaxError {
-    /// Says what to change, where that can be told.
+    /// Converts a parser error to a message that says what to change, for common mistakes.
     fn new(text: &str, error: &serde_json::Error) -> Self {
         let said = error.to_string();
-        // The line is shown on its own.
+        // The line number is shown separately.
         let said = said.split(" at line ").next().unwrap_or_default();
         let line = error.line().max(1);
         let start: usize = text
@@ -47,7 +48,7 @@ impl SyntaxError {
             .sum();
         let here = start + error.column().saturating_sub(1);
         let after = text.get(here..).unwrap_or_default();
-        // The last thing before the place of the error that means anything.
+        // The last significant text before the error.
         let before = text.get(..here).unwrap_or_default().trim_end();
         let line_before = 1 + before.matches('\n').count();
         let (line, why) = match (said, after.chars().next()) {
@@ -95,10 +96,10 @@ impl SyntaxError {
 }
 
 impl<'a> Document<'a> {
-    /// The top-level object's entries.
+    /// Parses the entries of the top-level object.
     pub(crate) fn parse(text: &'a str) -> Result<(Self, Vec<Entry<'a>>), SyntaxError> {
         let document = Self(text);
-        // The whole text first: errors inside it then name the text's own lines.
+        // The whole text is parsed first, so that errors within values have correct line numbers.
         let raw: &'a RawValue =
             serde_json::from_str(text).map_err(|error| SyntaxError::new(text, &error))?;
         let entries = document.object(raw.get()).ok_or_else(|| SyntaxError {
@@ -108,12 +109,12 @@ impl<'a> Document<'a> {
         Ok((document, entries))
     }
 
-    /// The entries of a value that is an object.
+    /// Returns the entries of a value that is an object.
     pub(crate) fn entries(&self, entry: &Entry<'a>) -> Option<Vec<Entry<'a>>> {
         self.object(entry.raw)
     }
 
-    /// The elements of a value that is a list, without keys.
+    /// Returns the elements of a value that is a list, with empty keys.
     pub(crate) fn elements(&self, entry: &Entry<'a>) -> Option<Vec<Entry<'a>>> {
         let values: Vec<&'a RawValue> = serde_json::from_str(entry.raw).ok()?;
         let element = |value: &'a RawValue| Entry {
@@ -134,7 +135,7 @@ impl<'a> Document<'a> {
         Some(pairs.into_iter().map(entry).collect())
     }
 
-    /// The line on which `part`, a slice of the text, begins.
+    /// Returns the line number of `part`, a slice of the text.
     fn line_of(&self, part: &str) -> usize {
         let offset = (part.as_ptr() as usize).saturating_sub(self.0.as_ptr() as usize);
         let before = &self.0.as_bytes()[..offset.min(self.0.len())];
@@ -143,18 +144,18 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The value's place in the file's text.
+    /// Returns the value's JSON text, a slice of the file's text.
     pub(crate) fn raw(&self) -> &'a str {
         self.raw
     }
 
-    /// The value.
+    /// Returns the parsed value.
     pub(crate) fn value(&self) -> Result<Value, String> {
         serde_json::from_str(self.raw).map_err(|error| error.to_string())
     }
 }
 
-/// A key and, unless it has escapes, its place in the text.
+/// A key and its slice of the text; `None` if the key contains escapes.
 struct Key<'a>(String, Option<&'a str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {

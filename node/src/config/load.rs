@@ -1,4 +1,4 @@
-//! Reading the sources, one over the other, and saying exactly what is wrong where.
+//! Reads all sources in order of precedence, and collects the problems with their locations.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,8 +10,8 @@ use serde_json::Value;
 use skydht_core::node::{Config, ConfigError, Limit};
 use skydht_tokio::TcpOptions;
 
+use super::default_paths::{Environment, default_path, default_state_dir};
 use super::file::{Document, Entry};
-use super::place::{Environment, default_path, default_state_dir};
 use super::schema::{self, KEYS, Kind, SECTIONS};
 use super::settings::{
     API_LISTEN, Advertising, DmsgSettings, LISTEN, MirrorSettings, RegisterSettings, Settings,
@@ -23,19 +23,19 @@ use crate::failure::{Code, Failure, Result};
 use crate::path_text::shown;
 use crate::private_file;
 
-/// A configuration file is no longer than this.
+/// Largest configuration file, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
-/// What environment variables begin with.
+/// Prefix of environment variables.
 const PREFIX: &str = "SKYDHT_";
-/// Environment variables of ours that are no configuration keys.
+/// Environment variables of this program that are not configuration keys.
 const OTHER_VARIABLES: &[&str] = &["SKYDHT_CONFIG", crate::keys::SECRET_KEY_VARIABLE];
 
-/// A value as an option or a variable gives it.
+/// A value from an option or a variable.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Given {
-    /// As a file would hold it.
+    /// A JSON value, as in the file.
     Json(Value),
-    /// A path, which need not be text.
+    /// A path, which may not be UTF-8.
     Path(PathBuf),
 }
 
@@ -51,80 +51,78 @@ impl From<PathBuf> for Given {
     }
 }
 
-/// Where the configuration comes from.
+/// The sources of the configuration.
 #[derive(Default)]
 pub(crate) struct Sources {
     /// The file named on the command line.
     pub(crate) file: Option<PathBuf>,
-    /// The text that this file will have, to be judged before it is written.
+    /// Used instead of the file's content, to validate a text before it is written.
     pub(crate) text: Option<String>,
     /// The environment.
     pub(crate) environment: Environment,
-    /// Keys set on the command line: the option's name, the key's, the value.
+    /// Keys set by options: the option, the key, and the value.
     pub(crate) flags: Vec<(&'static str, &'static str, Given)>,
 }
 
 impl Sources {
-    /// The file that is named.
+    /// Returns the file named by an option or by `SKYDHT_CONFIG`.
     pub(crate) fn named_file(&self) -> Option<PathBuf> {
         let variable = || self.environment.get(OsStr::new("SKYDHT_CONFIG"));
         let named = || variable().filter(|path| !path.is_empty());
         self.file.clone().or_else(|| named().map(PathBuf::from))
     }
 
-    /// The file that is named, or else the one that is looked for.
+    /// Returns the named file, or else the default one.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         self.named_file()
             .or_else(|| default_path(&self.environment))
     }
 }
 
-/// One key as it is in force.
+/// The effective value of one key.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Setting {
-    /// Its name; limits as `limits.<name>`.
+    /// The key; limits as `limits.<name>`.
     pub(crate) key: String,
-    /// Its value, as a file would hold it.
+    /// The value, as in the file.
     pub(crate) value: Value,
-    /// Where it was set: "default", "line 3", a variable, an option.
+    /// Source of the value: "default", "line 3", a variable, or an option.
     pub(crate) source: String,
 }
 
-/// One thing wrong.
+/// A problem in one of the sources.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 struct Problem {
-    /// The line in the file.
+    /// Line number in the file; `None` for other sources.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
-    /// The variable or option, where it is not the file.
+    /// The variable or option; `None` for the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
-    /// The key.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    /// What is wrong.
+    /// Description of the problem.
     message: String,
-    /// A key that may have been meant.
+    /// A known key that was probably meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     did_you_mean: Option<String>,
 }
 
-/// What was loaded.
+/// Result of loading.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    /// The configuration.
     pub(crate) settings: Settings,
-    /// The file it was read from; none: there is none.
+    /// The file that was read; `None` if there is none.
     pub(crate) path: Option<PathBuf>,
-    /// Every key as it is in force, in the table's order.
+    /// Effective values of all keys, in the order of [`schema::KEYS`].
     pub(crate) effective: Vec<Setting>,
-    /// What is odd but not wrong.
+    /// Descriptions of settings that are valid but suspicious.
     pub(crate) warnings: Vec<String>,
-    /// Keys of a visor's configuration that mean nothing here.
+    /// Keys of a visor's configuration that this program does not use.
     pub(crate) ignored: Vec<String>,
 }
 
-/// Where one key was set, in words for [`Setting::source`] and for problems.
+/// Source of one key; displayed in [`Setting::source`] and in problems.
 #[derive(Clone, PartialEq, Eq)]
 enum Source {
     Line(usize),
@@ -142,14 +140,14 @@ impl fmt::Display for Source {
 
 struct Loader {
     settings: Settings,
-    /// Where each key was set last.
+    /// Source of each key that is set.
     set_at: BTreeMap<String, Source>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
     ignored: Vec<String>,
 }
 
-/// Loads the configuration.
+/// Loads the configuration, or returns a failure with all problems.
 pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
     let is_named = sources.named_file().is_some();
     let path = sources.path().filter(|path| is_named || path.exists());
@@ -229,7 +227,7 @@ impl Loader {
         Ok(())
     }
 
-    /// The entries of our own configuration.
+    /// Reads the entries of a configuration file of this program.
     fn entries(
         &mut self,
         document: &Document<'_>,
@@ -246,13 +244,13 @@ impl Loader {
                     let name = format!("{}.{}", entry.key, one.key);
                     self.entry(seen, name, one, Some(&entry.key), &one.key);
                 }
-            } else if !entry.value().is_ok_and(|value| is_open(&value)) {
+            } else if !entry.value().is_ok_and(|value| leaves_unset(&value)) {
                 self.problem(entry, entry.key.clone(), "expected an object".into(), None);
             }
         }
     }
 
-    /// One entry of the file. `name` is its key with aliases resolved; it sets `key`.
+    /// Reads one entry. `name` is its key with aliases resolved; `key` is the key that it sets.
     fn entry(
         &mut self,
         seen: &mut BTreeMap<String, (String, usize)>,
@@ -271,21 +269,22 @@ impl Loader {
             return self.problem(entry, written, message, None);
         }
         seen.insert(name.clone(), (written.clone(), entry.line));
-        let value = entry.value().map_err(Wrong::Value);
+        let value = entry.value().map_err(SetError::Value);
         let result = value.and_then(|value| self.set(&written, &value));
         match result {
-            Ok(Set::Value) => drop(self.set_at.insert(name, Source::Line(entry.line))),
-            Ok(Set::Nothing) => {}
-            Err(Wrong::Unknown(meant)) => {
+            Ok(SetResult::Value) => drop(self.set_at.insert(name, Source::Line(entry.line))),
+            Ok(SetResult::Nothing) => {}
+            Err(SetError::Unknown(meant)) => {
                 self.problem(entry, written, "unknown key".into(), meant);
             }
-            Err(Wrong::Value(message)) => self.problem(entry, written, message, None),
+            Err(SetError::Value(message)) => self.problem(entry, written, message, None),
         }
     }
 
     fn environment(&mut self, environment: &Environment) {
         for (name, value) in environment {
-            // Others may use the prefix too, and names of ours are text.
+            // Other programs may use the prefix, too. Keys are UTF-8, so that a lossy conversion
+            // suffices.
             let variable = name.to_string_lossy();
             let Some(rest) = variable.strip_prefix(PREFIX) else {
                 continue;
@@ -296,23 +295,23 @@ impl Loader {
             let key = schema::name_of_variable(&rest.to_ascii_lowercase());
             let kind = schema::key(&key).map_or(Kind::Count, |key| key.kind);
             let given = match value.to_str() {
-                // Set to nothing is not set, but for texts that may be empty.
+                // An empty variable counts as unset, except for keys that may be empty texts.
                 Some("") if kind != Kind::Text => continue,
                 Some(text) => Given::Json(schema::value_of_text(kind, text)),
                 None => Given::Path(value.into()),
             };
             match self.set_given(&key, given) {
-                Ok(Set::Value) => {
+                Ok(SetResult::Value) => {
                     let source = Source::Named(variable.into_owned());
                     self.set_at.insert(canonical(&key), source);
                 }
-                Ok(Set::Nothing) => {}
-                Err(Wrong::Value(message)) => self.named_problem(&variable, &key, message),
-                Err(Wrong::Unknown(_)) if is_section(&key) => self.warnings.push(format!(
+                Ok(SetResult::Nothing) => {}
+                Err(SetError::Value(message)) => self.named_problem(&variable, &key, message),
+                Err(SetError::Unknown(_)) if is_section(&key) => self.warnings.push(format!(
                     "{variable} is ignored: `{key}` has keys of its own, such as {}",
                     variable_of(&example_of(&key))
                 )),
-                Err(Wrong::Unknown(meant)) => self.warnings.push(match meant {
+                Err(SetError::Unknown(meant)) => self.warnings.push(match meant {
                     Some(meant) => format!(
                         "{variable} is no variable of skydht and is ignored; did you mean {}?",
                         variable_of(&meant)
@@ -326,72 +325,73 @@ impl Loader {
     fn flags(&mut self, flags: &[(&'static str, &'static str, Given)]) {
         for (flag, name, given) in flags {
             match self.set_given(name, given.clone()) {
-                Ok(Set::Value) => drop(
+                Ok(SetResult::Value) => drop(
                     self.set_at
                         .insert(canonical(name), Source::Named((*flag).into())),
                 ),
-                // A file may leave a key open; an option means something.
-                Ok(Set::Nothing) => self.named_problem(flag, name, "it is empty".into()),
-                Err(Wrong::Value(message)) => self.named_problem(flag, name, message),
-                Err(Wrong::Unknown(_)) => self.named_problem(flag, name, "unknown key".into()),
+                // A file may contain empty values; an option with an empty value is an error.
+                Ok(SetResult::Nothing) => self.named_problem(flag, name, "it is empty".into()),
+                Err(SetError::Value(message)) => self.named_problem(flag, name, message),
+                Err(SetError::Unknown(_)) => self.named_problem(flag, name, "unknown key".into()),
             }
         }
     }
 
-    fn set_given(&mut self, name: &str, given: Given) -> std::result::Result<Set, Wrong> {
+    fn set_given(&mut self, name: &str, given: Given) -> std::result::Result<SetResult, SetError> {
         match given {
             Given::Json(value) => self.set(name, &value),
             Given::Path(path) if schema::key(name).is_some_and(|key| key.kind == Kind::Path) => {
                 schema::set_path(&mut self.settings, name, path)?;
-                Ok(Set::Value)
+                Ok(SetResult::Value)
             }
-            // Another key than a path's: known or not, and if so, wrong.
+            // The key is not a path: the value is wrong, if the key exists.
             Given::Path(path) => match self.set(name, &Value::Null)? {
                 _ if instead_of(name).is_some() => self.set(name, &Value::Bool(true)),
-                _ => Err(Wrong::Value(format!("{path:?} is no UTF-8"))),
+                _ => Err(SetError::Value(format!("{path:?} is no UTF-8"))),
             },
         }
     }
 
-    fn set(&mut self, name: &str, value: &Value) -> std::result::Result<Set, Wrong> {
+    fn set(&mut self, name: &str, value: &Value) -> std::result::Result<SetResult, SetError> {
         if let Some(limit) = name.strip_prefix("limits.") {
-            let limit = schema::limit(limit).ok_or_else(|| Wrong::Unknown(meant(limit, true)))?;
-            if is_open(value) {
-                return Ok(Set::Nothing);
+            let limit =
+                schema::limit(limit).ok_or_else(|| SetError::Unknown(meant(limit, true)))?;
+            if leaves_unset(value) {
+                return Ok(SetResult::Nothing);
             }
             schema::set_limit(&mut self.settings.node.limits, limit, value)?;
-            return Ok(Set::Value);
+            return Ok(SetResult::Value);
         }
         if let Some(instead) = instead_of(name) {
             return if is_unset(value) {
-                Ok(Set::Nothing)
+                Ok(SetResult::Nothing)
             } else {
-                Err(Wrong::Value(format!("not supported: {instead}")))
+                Err(SetError::Value(format!("not supported: {instead}")))
             };
         }
-        let key = schema::key(name).ok_or_else(|| Wrong::Unknown(meant(name, false)))?;
-        // A text may mean something when it is empty.
+        let key = schema::key(name).ok_or_else(|| SetError::Unknown(meant(name, false)))?;
+        // An empty text can be a value.
         let is_text = key.kind == Kind::Text && !value.is_null();
-        if is_open(value) && !is_text {
-            return Ok(Set::Nothing);
+        if leaves_unset(value) && !is_text {
+            return Ok(SetResult::Nothing);
         }
         match (key.set)(&mut self.settings, value) {
-            Ok(()) => Ok(Set::Value),
-            Err(_) if is_open(value) => Ok(Set::Nothing),
-            Err(message) => Err(Wrong::Value(message)),
+            Ok(()) => Ok(SetResult::Value),
+            Err(_) if leaves_unset(value) => Ok(SetResult::Nothing),
+            Err(message) => Err(SetError::Value(message)),
         }
     }
 
-    /// What can only be judged when all is known.
+    /// Validates settings that depend on each other.
     fn check(&mut self) {
         let missing: Vec<_> =
             schema::without_address(&self.settings.bootstrap_pks, &self.settings.bootstrap)
                 .copied()
                 .collect();
-        // DMSG finds them by their keys.
+        // DMSG finds peers by their keys.
         let missing = missing.into_iter().filter(|_| !self.settings.dmsg.is_on());
         for key in missing.collect::<Vec<_>>() {
-            self.late_problem(
+            self.problem_with_key(
                 "bootstrap_pks",
                 format!("{key} has no address, and direct TCP finds none by key: add \"{key}@HOST:PORT\" to `bootstrap`, or set `dmsg.discovery`"),
             );
@@ -411,7 +411,7 @@ impl Loader {
             other => other,
         };
         let message = match (&error, schema::key(name)) {
-            // The core counts in a unit of its own.
+            // The core uses nanoseconds, while the configuration uses durations with units.
             (ConfigError::OutOfRange { allowed, .. }, Some(key)) if key.kind == Kind::Duration => {
                 let value = (key.show)(&self.settings);
                 format!(
@@ -421,11 +421,11 @@ impl Loader {
             }
             _ => error.to_string(),
         };
-        self.late_problem(name, message);
+        self.problem_with_key(name, message);
     }
 
-    /// A problem with a key that was read without one.
-    fn late_problem(&mut self, name: &str, message: String) {
+    /// Adds a problem with a key that was read before.
+    fn problem_with_key(&mut self, name: &str, message: String) {
         let (line, from) = match self.set_at.get(name) {
             Some(Source::Line(line)) => (Some(*line), None),
             Some(Source::Named(name)) => (None, Some(name.clone())),
@@ -486,42 +486,42 @@ impl Loader {
     }
 }
 
-/// Whether a value leaves its key open. Go's programs write keys that are not set: lists as null,
+/// Returns whether a value leaves its key unset. Go's programs write unset lists as null, and unset
 /// texts as "".
-fn is_open(value: &Value) -> bool {
+fn leaves_unset(value: &Value) -> bool {
     value.is_null() || value.as_str() == Some("")
 }
 
-/// What came of a key with its value.
+/// Result of setting a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Set {
+enum SetResult {
     Value,
-    /// The value says that there is none.
+    /// The value leaves the key unset.
     Nothing,
 }
 
 /// Why a key could not be set.
-enum Wrong {
-    /// There is no such key; perhaps this one was meant.
+enum SetError {
+    /// The key is unknown; contains a similar key, if there is one.
     Unknown(Option<String>),
-    /// Its value is not right.
+    /// The value is invalid; contains a description.
     Value(String),
 }
 
-impl From<String> for Wrong {
+impl From<String> for SetError {
     fn from(message: String) -> Self {
         Self::Value(message)
     }
 }
 
-/// The key of ours that a key stands for.
+/// Resolves the alias of a visor's key.
 pub(crate) fn canonical(name: &str) -> String {
     schema::key(name)
         .and_then(|key| key.means)
         .map_or_else(|| name.into(), dotted)
 }
 
-/// The environment variable of a key.
+/// Returns the environment variable of a key.
 pub(crate) fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
 }

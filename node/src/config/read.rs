@@ -1,4 +1,4 @@
-//! Reading single values: what is wrong with one is said in terms of what is wanted.
+//! Parses single values; errors describe the expected format.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ pub(super) fn assign<T>(field: &mut T, value: Result<T, String>) -> Result<(), S
     Ok(())
 }
 
-/// A service's URL; the empty text or `null` is none.
+/// Parses a service's URL; the empty text and `null` mean none.
 pub(super) fn optional_url(value: &Value) -> Result<Option<BaseUrl>, String> {
     if value.is_null() {
         return Ok(None);
@@ -31,7 +31,7 @@ pub(super) fn optional_url(value: &Value) -> Result<Option<BaseUrl>, String> {
     }
 }
 
-/// Shows it as [`optional_url`] takes it.
+/// Formats a URL for [`optional_url`].
 pub(super) fn shown_url(url: &Option<BaseUrl>) -> Value {
     url.as_ref()
         .map_or_else(String::new, ToString::to_string)
@@ -98,7 +98,7 @@ pub(super) fn list<T>(
         .collect()
 }
 
-/// Servers as `PK@IP:PORT`, or as a visor's configuration has them.
+/// Parses DMSG servers, as `PK@IP:PORT` or as in a visor's configuration.
 pub(super) fn servers(value: &Value) -> Result<Vec<KnownServer>, String> {
     let wrong = |what: &Value| {
         format!(
@@ -109,7 +109,7 @@ pub(super) fn servers(value: &Value) -> Result<Vec<KnownServer>, String> {
         let (key, at) = match what {
             Value::String(text) => text.split_once('@').ok_or_else(|| wrong(what))?,
             entry => {
-                // A discovery's entry, or one of an upstream server's `peers`.
+                // An entry of a discovery, or one of `peers` of an upstream server.
                 let key = entry["static"].as_str().or(entry["public_key"].as_str());
                 let key = key.ok_or_else(|| wrong(what))?;
                 let at = entry["server"]["address"].as_str();

@@ -1,4 +1,4 @@
-//! Every configuration key, once: name, kind, meaning, how it is read and shown.
+//! The table of configuration keys: name, kind, description, and how each is parsed and shown.
 
 use std::path::PathBuf;
 
@@ -17,55 +17,54 @@ use super::settings::{Advertising, PeerAddress, Settings};
 use crate::keys;
 use crate::path_text::shown;
 
-/// What a key's value looks like.
+/// Format of a key's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// `true` or `false`.
     Flag,
-    /// A whole number.
+    /// A non-negative integer.
     Count,
-    /// "2h", seconds, or a visor's nanoseconds.
+    /// A duration: "2h", seconds, or a visor's nanoseconds.
     Duration,
-    /// One text.
+    /// A string.
     Text,
-    /// A file or directory. As an option or a variable it need not be text.
+    /// A file or directory. In options and variables it may not be UTF-8.
     Path,
-    /// An array of texts; separated by commas in the environment.
+    /// An array of strings; separated by commas in the environment.
     List,
 }
 
-/// One configuration key.
+/// A configuration key.
 pub(crate) struct Key {
-    /// Its name in files; `SKYDHT_` and the name in capitals in the environment.
+    /// Name in files. The environment variable is `SKYDHT_` and the name in capitals.
     pub(crate) name: &'static str,
-    /// What its value looks like.
     pub(crate) kind: Kind,
-    /// What it means.
+    /// Description for users.
     pub(crate) doc: &'static str,
-    /// The key of ours that a visor's key stands for.
+    /// The limit that this alias from a visor's configuration stands for.
     pub(crate) means: Option<Limit>,
-    /// Reads a value.
+    /// Parses a value and sets it.
     pub(crate) set: fn(&mut Settings, &Value) -> Result<(), String>,
-    /// Shows it as a value that `set` takes.
+    /// Returns the current value in a form that `set` accepts.
     pub(crate) show: fn(&Settings) -> Value,
 }
 
-/// The object whose keys are the names of [`Limit`].
+/// Section with the limits; its keys are the names of [`Limit`].
 pub(crate) const LIMITS: &str = "limits";
-/// A visor's object, whose keys are `dmsg.<key>` here.
+/// Section with a visor's DMSG settings.
 pub(crate) const DMSG: &str = "dmsg";
-/// The object whose keys are `mirror.<key>`.
+/// Section with the mirrored services.
 pub(crate) const MIRROR: &str = "mirror";
-/// The object whose keys are `register.<key>`.
+/// Section with the services at which this visor registers.
 pub(crate) const REGISTER: &str = "register";
-/// The objects that hold keys.
+/// All sections.
 pub(crate) const SECTIONS: [&str; 4] = [LIMITS, DMSG, MIRROR, REGISTER];
 
-/// How often services that are mirrored may be asked.
+/// Allowed intervals between requests to mirrored services.
 const MIRROR_INTERVAL: std::ops::RangeInclusive<std::time::Duration> =
     std::time::Duration::from_secs(1)..=std::time::Duration::from_secs(24 * 3_600);
 
-/// All keys but those of [`LIMITS`]. The first twelve are a visor's.
+/// All keys except those of [`LIMITS`]. The first twelve are a visor's.
 pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "bootstrap_pks",
@@ -391,10 +390,10 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "where items are kept across restarts: \"file\" (items.redb in the state directory), \"none\", or a URL: redis://[:PASSWORD@]HOST[:PORT][/DB], rediss://…, unix:///SOCKET, redis+sentinel://HOST:PORT,…/MASTER, redis+cluster://HOST:PORT,…",
         means: None,
         set: |s, v| {
-            s.storage.place = text(v)?.parse()?;
+            s.storage.location = text(v)?.parse()?;
             Ok(())
         },
-        show: |s| json!(s.storage.place.to_string()),
+        show: |s| json!(s.storage.location.to_string()),
     },
     Key {
         name: "durability",
@@ -477,12 +476,12 @@ pub(crate) const KEYS: &[Key] = &[
     },
 ];
 
-/// The key with this name.
+/// Returns the key with this name.
 pub(crate) fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Sets a key of [`Kind::Path`] to a path that need not be text.
+/// Sets a key of [`Kind::Path`] to a path that may not be UTF-8.
 pub(crate) fn set_path(settings: &mut Settings, name: &str, path: PathBuf) -> Result<(), String> {
     let field = match name {
         "key_file" => &mut settings.key_file,
@@ -493,8 +492,7 @@ pub(crate) fn set_path(settings: &mut Settings, name: &str, path: PathBuf) -> Re
     Ok(())
 }
 
-/// The key that an environment variable sets, by the variable's name without prefix in small
-/// letters.
+/// Returns the key for an environment variable, given in lower case without its prefix.
 pub(crate) fn name_of_variable(lower: &str) -> String {
     let section = |section: &str| {
         let rest = lower.strip_prefix(section)?.strip_prefix('_')?;
@@ -508,7 +506,7 @@ pub(crate) fn name_of_variable(lower: &str) -> String {
     name.unwrap_or_else(|| lower.to_owned())
 }
 
-/// The limit with this name.
+/// Returns the limit with this name.
 pub(crate) fn limit(name: &str) -> Option<Limit> {
     Limit::ALL
         .iter()
@@ -519,14 +517,14 @@ pub(crate) fn limit(name: &str) -> Option<Limit> {
 /// Sets one limit.
 pub(crate) fn set_limit(limits: &mut Limits, limit: Limit, value: &Value) -> Result<(), String> {
     let number = count(value)?;
-    // By name through serde, so that no list of the limits is written a second time.
+    // Serde finds the field by name, which avoids a second list of all limits.
     let mut all = serde_json::to_value(&*limits).map_err(|error| error.to_string())?;
     all[limit.name()] = json!(number);
     *limits = serde_json::from_value(all).map_err(|error| error.to_string())?;
     Ok(())
 }
 
-/// A text from the environment or the command line as the value that a file would hold.
+/// Converts a text from the environment or the command line to the JSON value for a file.
 pub(crate) fn value_of_text(kind: Kind, text: &str) -> Value {
     match kind {
         Kind::Flag => match text {
@@ -534,7 +532,8 @@ pub(crate) fn value_of_text(kind: Kind, text: &str) -> Value {
             "false" | "0" => Value::Bool(false),
             other => json!(other),
         },
-        // Longer ones than any number that is taken are numbers, too.
+        // A number too large for `u64` stays a number, so that the error says that it is out of
+        // range.
         Kind::Count if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             text.parse::<u64>().map_or_else(
                 |_| json!(text.parse::<f64>().unwrap_or(f64::MAX)),
@@ -551,7 +550,7 @@ pub(crate) fn value_of_text(kind: Kind, text: &str) -> Value {
     }
 }
 
-/// Keys that `keys` names and that are not listed in `with_address`.
+/// Returns the keys in `keys` that have no address in `with_address`.
 pub(crate) fn without_address<'a>(
     keys: &'a [PublicKey],
     with_address: &'a [PeerAddress],

@@ -1,4 +1,4 @@
-//! The settings of a node, read and checked.
+//! The validated settings of a node.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,26 +13,25 @@ use skydht_dmsg::discovery::KnownServer;
 use skydht_dmsg::hybrid::Hybrid;
 use skydht_driver::storage::{Durability, RedisUrl};
 
-use super::place;
+use super::default_paths;
 use crate::failure::Result;
 use crate::keys;
 use crate::state_dir::StateDir;
 
-/// Where peers dial this node, unless told otherwise.
+/// Default address at which the node listens for peers.
 pub(crate) const LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7470);
-/// Where the control API listens, unless told otherwise.
+/// Default address of the control API.
 pub(crate) const API_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7471);
 
-/// A peer and where to dial it: `PK@HOST:PORT`.
+/// A peer with its address: `PK@HOST:PORT`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct PeerAddress {
-    /// Its key; the connection proves it.
+    /// Public key, which the connection's handshake verifies.
     pub(crate) key: PublicKey,
-    /// A name or an address.
+    /// A host name or an IP address.
     pub(crate) host: String,
-    /// Its port.
     pub(crate) port: u16,
 }
 
@@ -53,7 +52,7 @@ impl FromStr for PeerAddress {
         let bare = host
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'));
-        // An IPv6 address without brackets would swallow the port.
+        // Without brackets, the port of an IPv6 address would be ambiguous.
         if host.is_empty() || (bare.is_none() && host.contains(':')) {
             return Err(wrong());
         }
@@ -75,7 +74,7 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-/// A peer to start from: by its key, which DMSG finds, or with its address.
+/// A bootstrap peer: a key alone, which DMSG resolves, or with an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum StartPeer {
     /// `PK`.
@@ -96,28 +95,28 @@ impl FromStr for StartPeer {
     }
 }
 
-/// How items are kept across restarts.
+/// Storage of items across restarts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct StorageSettings {
-    /// In a file of the state directory, in Redis, or not at all.
-    pub(crate) place: StoragePlace,
-    /// When they are on the disk.
+    /// Where items are stored.
+    pub(crate) location: StorageLocation,
+    /// When a write counts as done.
     pub(crate) durability: Durability,
 }
 
-/// Where items are kept.
+/// Location of stored items.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) enum StoragePlace {
-    /// A file of the state directory.
+pub(crate) enum StorageLocation {
+    /// A file in the state directory.
     #[default]
     File,
-    /// Memory alone.
+    /// No storage: items are lost at the end of the process.
     None,
-    /// A Redis, which other nodes may share.
+    /// A Redis, which several nodes may share.
     Redis(Box<RedisUrl>),
 }
 
-impl FromStr for StoragePlace {
+impl FromStr for StorageLocation {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
@@ -128,14 +127,14 @@ impl FromStr for StoragePlace {
                 Ok(url) => Ok(Self::Redis(Box::new(url))),
                 Err(error) => Err(error.to_string()),
             },
-            // It is not repeated: it may be a URL with a typing error and a password.
+            // The text is not repeated, because it may be a mistyped URL with a password.
             _ => Err("expected \"file\", \"none\" or a URL like redis://HOST:PORT".into()),
         }
     }
 }
 
-/// A URL without its password.
-impl fmt::Display for StoragePlace {
+/// Displays a URL without its password.
+impl fmt::Display for StorageLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File => f.write_str("file"),
@@ -145,12 +144,12 @@ impl fmt::Display for StoragePlace {
     }
 }
 
-/// What peers are told about dialling this node.
+/// The address that peers are asked to dial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Advertising {
-    /// The listening port, at whatever address they see.
+    /// The listening port, at the address that each peer observes.
     Auto,
-    /// Nothing.
+    /// None: peers are not asked to dial this node.
     Nothing,
     /// This address.
     Address(SocketAddr),
@@ -166,7 +165,7 @@ impl fmt::Display for Advertising {
     }
 }
 
-/// Where this visor's own records are registered beside the DHT.
+/// Services at which this visor's own records are registered, besides the DHT.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct RegisterSettings {
     /// The transport discovery.
@@ -177,21 +176,21 @@ pub(crate) struct RegisterSettings {
     pub(crate) addresses: Option<BaseUrl>,
 }
 
-/// Which discovery services this node mirrors.
+/// Discovery services that this node mirrors in the DHT.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct MirrorSettings {
-    /// Whose entries.
+    /// The DMSG discovery.
     pub(crate) dmsg: Option<BaseUrl>,
-    /// Whose transports.
+    /// The transport discovery.
     pub(crate) transports: Option<BaseUrl>,
-    /// Whose services.
+    /// The service discovery.
     pub(crate) services: Option<BaseUrl>,
-    /// How often they are asked.
+    /// Interval between two requests for changes.
     pub(crate) interval: Duration,
 }
 
 impl MirrorSettings {
-    /// Whether there is any.
+    /// Returns whether any service is mirrored.
     pub(crate) fn is_on(&self) -> bool {
         self.dmsg.is_some() || self.transports.is_some() || self.services.is_some()
     }
@@ -208,42 +207,42 @@ impl Default for MirrorSettings {
     }
 }
 
-/// What is configured of DMSG.
+/// Settings of DMSG.
 #[derive(Clone, Debug)]
 pub(crate) struct DmsgSettings {
-    /// Where servers and clients are found.
+    /// URL of the discovery of servers and clients.
     pub(crate) discovery: Option<BaseUrl>,
-    /// Servers that are known anyway.
+    /// Servers to use besides those of the discovery.
     pub(crate) servers: Vec<KnownServer>,
-    /// Servers that a client keeps sessions with; 0: all.
+    /// Number of servers that a client keeps sessions with; 0: all.
     pub(crate) sessions_count: usize,
-    /// Where a server says that it is, HOST:PORT.
+    /// Address that a server publishes for its clients, `HOST:PORT`.
     pub(crate) public_address: Option<String>,
-    /// Clients that a server takes.
+    /// Maximum number of client sessions of a server.
     pub(crate) max_sessions: usize,
-    /// Whether handshakes without a post-quantum half are refused.
+    /// Whether handshakes without a post-quantum part are refused.
     pub(crate) require_pq: bool,
-    /// Servers that a server links with.
+    /// Servers that a server establishes links with.
     pub(crate) peers: Vec<KnownServer>,
-    /// Whether it links with all servers of the discovery.
+    /// Whether a server establishes links with all servers of the discovery.
     pub(crate) link_all: bool,
-    /// Servers that may pass on requests to it; none: any.
+    /// Keys of servers that may open links to this one; empty: any.
     pub(crate) accepted_peer_pks: Vec<PublicKey>,
-    /// How many may.
+    /// Maximum number of inbound links.
     pub(crate) max_peer_links: usize,
-    /// Concurrent streams that were passed on.
+    /// Maximum number of concurrent streams relayed over links.
     pub(crate) max_relayed_streams: usize,
-    /// Whether its clients may pass on nothing of other keys.
+    /// Whether a server's clients may relay only streams of their own key.
     pub(crate) reject_relayed_requests: bool,
 }
 
 impl DmsgSettings {
-    /// Whether the DHT runs over DMSG.
+    /// Returns whether the DHT uses DMSG.
     pub(crate) fn is_on(&self) -> bool {
         self.discovery.is_some() || !self.servers.is_empty()
     }
 
-    /// How handshakes are made.
+    /// Returns the post-quantum mode of handshakes.
     pub(crate) fn hybrid(&self) -> Hybrid {
         if self.require_pq {
             Hybrid::Require
@@ -258,7 +257,7 @@ impl Default for DmsgSettings {
         Self {
             discovery: None,
             servers: Vec::new(),
-            // As visors: one may fail.
+            // As in visors: one session may fail.
             sessions_count: 2,
             public_address: None,
             max_sessions: 2048,
@@ -273,56 +272,57 @@ impl Default for DmsgSettings {
     }
 }
 
-/// The configuration, read and checked.
+/// The configuration after validation.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// What the core is told. Its bootstrap peers and advertisement follow from the fields
-    /// below, when the node starts.
+    /// Configuration of the core. Bootstrap peers and the advertised address are added from the
+    /// fields below when the node starts.
     pub(crate) node: Config,
-    /// Keys to start from.
+    /// Keys of bootstrap peers.
     pub(crate) bootstrap_pks: Vec<PublicKey>,
-    /// Peers to start from.
+    /// Bootstrap peers with addresses.
     pub(crate) bootstrap: Vec<PeerAddress>,
-    /// The address that peers dial.
+    /// The address that the node listens at for peers.
     pub(crate) listen: SocketAddr,
-    /// Connections to them at once.
+    /// Maximum number of concurrent connections to peers.
     pub(crate) max_connections: usize,
-    /// What they are told.
+    /// The address that peers are asked to dial.
     pub(crate) advertise: Advertising,
-    /// Services whose records this node publishes, too.
+    /// Services whose records this node publishes in the DHT.
     pub(crate) mirror: MirrorSettings,
-    /// Services where this visor's own records are registered, too.
+    /// Services at which this visor's own records are registered.
     pub(crate) register: RegisterSettings,
-    /// DMSG, if that is how peers are reached.
+    /// Settings of DMSG, if peers are reached over it.
     pub(crate) dmsg: DmsgSettings,
-    /// The file with the secret key, if it is not in the state directory.
+    /// The file with the secret key; `None`: `node.key` in the state directory.
     pub(crate) key_file: Option<PathBuf>,
-    /// Where the node keeps what it needs again; none: it is not configured, and there is no home.
+    /// The node's state directory; `None`: not configured, and there is no home directory.
     pub(crate) state_dir: Option<PathBuf>,
-    /// How items are kept across restarts.
+    /// Storage of items across restarts.
     pub(crate) storage: StorageSettings,
-    /// The control API's address; none: no control API.
+    /// Address of the control API; `None`: no control API.
     pub(crate) api_listen: Option<SocketAddr>,
-    /// Further names that requests to the control API may use.
+    /// Further host names that requests to the control API may use.
     pub(crate) api_hosts: Vec<String>,
-    /// What to log.
+    /// The log filter.
     pub(crate) log: String,
 }
 
 impl Settings {
-    /// The node's directory.
+    /// Returns the state directory.
     ///
-    /// # Errors
-    /// No directory is named, and there is no home.
+    /// # Errors None is configured, and there is no home directory.
     pub(crate) fn state(&self) -> Result<StateDir> {
-        let path = self.state_dir.as_ref().ok_or_else(place::no_state_dir)?;
+        let path = self
+            .state_dir
+            .as_ref()
+            .ok_or_else(default_paths::no_state_dir)?;
         Ok(StateDir::new(path))
     }
 
-    /// The file with the secret key.
+    /// Returns the file with the secret key.
     ///
-    /// # Errors
-    /// As [`Settings::state`], unless the file is named itself.
+    /// # Errors As [`Settings::state`], unless the file is configured.
     pub(crate) fn key_file(&self) -> Result<PathBuf> {
         match &self.key_file {
             Some(file) => Ok(file.clone()),

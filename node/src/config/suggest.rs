@@ -1,7 +1,7 @@
-//! "Did you mean": the known word nearest to an unknown one.
+//! Suggestions for misspelt words.
 
-/// The nearest of `known` by edits (insert, delete, replace, swap of neighbours), if a third
-/// of the word or less would have to change.
+/// Returns the word in `known` with the smallest edit distance (insertion, deletion, replacement,
+/// swap of neighbours), if at most a third of the characters differ.
 pub(crate) fn nearest<'a>(
     unknown: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -16,7 +16,7 @@ pub(crate) fn nearest<'a>(
         .map(|(_, word)| word)
 }
 
-/// Optimal string alignment distance.
+/// Returns the optimal string alignment distance.
 fn edits(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();

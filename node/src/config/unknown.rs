@@ -1,4 +1,4 @@
-//! Names that are no keys: which key was meant, and what sections hold.
+//! Suggestions for unknown keys, and examples for sections.
 
 use skydht_core::node::Limit;
 
@@ -7,7 +7,7 @@ use super::suggest;
 use super::unsupported::instead_of;
 use crate::failure::{Code, Failure, Result};
 
-/// What the value of a key that a user names looks like.
+/// Returns the kind of a key named by a user.
 pub(crate) fn kind_of(name: &str) -> Result<Kind> {
     let limit = name
         .strip_prefix(LIMITS)
@@ -35,7 +35,7 @@ pub(crate) fn kind_of(name: &str) -> Result<Kind> {
     })
 }
 
-/// The key that an unknown one may have been meant as. Right names at the wrong level first.
+/// Suggests a key for an unknown one. An exact name in another section is preferred.
 pub(super) fn meant(unknown: &str, within_limits: bool) -> Option<String> {
     let keys = || KEYS.iter().map(|key| key.name);
     let limits = || Limit::ALL.iter().map(|limit| limit.name());
@@ -55,16 +55,16 @@ pub(super) fn meant(unknown: &str, within_limits: bool) -> Option<String> {
             .or_else(near_key)
             .or_else(near_limit)
     };
-    // The word that was refused is no help.
+    // A suggestion of the rejected word itself would not help.
     meant.filter(|meant| within_limits || meant != unknown)
 }
 
-/// Whether a name is no key, but the part before the point of some.
+/// Returns whether a name is a section rather than a key.
 pub(super) fn is_section(name: &str) -> bool {
     SECTIONS.contains(&name)
 }
 
-/// A key of a section.
+/// Returns a key of a section, as an example.
 pub(super) fn example_of(section: &str) -> String {
     match section {
         LIMITS => dotted(Limit::streams),
@@ -74,7 +74,7 @@ pub(super) fn example_of(section: &str) -> String {
     }
 }
 
-/// A limit's key.
+/// Returns the key of a limit.
 pub(super) fn dotted(limit: Limit) -> String {
     format!("{LIMITS}.{}", limit.name())
 }

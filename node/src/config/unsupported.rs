@@ -1,8 +1,8 @@
-//! Keys of a visor that mean something there and nothing here.
+//! Keys of a visor's configuration that this program does not support.
 
 use serde_json::Value;
 
-/// Each with what to do instead.
+/// Each key with advice.
 pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
     (
         "refresh_interval",
@@ -55,13 +55,13 @@ pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
     ),
 ];
 
-/// What to do instead of setting this key to anything.
+/// Returns the advice for an unsupported key.
 pub(super) fn instead_of(name: &str) -> Option<&'static str> {
     let (_, instead) = UNSUPPORTED.iter().find(|(key, _)| *key == name)?;
     Some(instead)
 }
 
-/// Whether a value is how Go's programs write a key that was not set.
+/// Returns whether a value is what Go's programs write for an unset key.
 pub(super) fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null => true,

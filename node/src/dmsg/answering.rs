@@ -1,5 +1,4 @@
-//! A request to the DMSG discovery, or to one of the services beside it, whatever it came over, and its
-//! answer.
+//! Answers requests to the discovery services, over HTTP and over DMSG.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -23,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::http::{BodyError, read_body};
 
-/// How long a gateway looks for a record in the DHT.
+/// Longest lookup of a gateway in the DHT.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn now() -> Time {
@@ -34,24 +33,24 @@ pub(super) fn now() -> Time {
     }
 }
 
-/// Which services are offered beside the DMSG discovery.
+/// The services offered besides the DMSG discovery.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Offered {
+pub(crate) struct OfferedServices {
     pub(crate) services: bool,
     pub(crate) transports: bool,
     pub(crate) addresses: bool,
 }
 
-/// What is answered.
+/// The discovery services of this process.
 pub(super) struct Discoveries {
     host: Mutex<Host>,
-    /// A gateway's node, once it runs.
+    /// The node of a gateway, once it runs.
     dht: OnceLock<Dht>,
 }
 
 impl Discoveries {
-    /// Those offered. On one machine addresses need not be public.
-    pub(super) fn new(dmsg: DmsgDiscovery, offered: Offered, test_mode: bool) -> Self {
+    /// Creates the services. In test mode, addresses need not be public.
+    pub(super) fn new(dmsg: DmsgDiscovery, offered: OfferedServices, test_mode: bool) -> Self {
         let mut host = Host::new(dmsg);
         host.services = offered.services.then(ServiceDiscovery::default);
         host.transports = offered.transports.then(TransportDiscovery::default);
@@ -71,13 +70,13 @@ impl Discoveries {
         self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on what is missing here is looked for in the DHT.
+    /// Makes a gateway look up missing records in the DHT.
     pub(super) fn attach(&self, dht: &Dht) {
-        // There is one node a gateway.
+        // A gateway attaches exactly one node, so that this cannot fail.
         let _ = self.dht.set(dht.clone());
     }
 
-    /// The answer with what the DHT has instead of one that says that there is nothing here.
+    /// Returns a response with the record in the DHT, if `response` says that there is none here.
     async fn found_in_dht(
         &self,
         request: &web::Request,
@@ -106,7 +105,7 @@ impl Discoveries {
     }
 }
 
-/// Answers a caller of whom this is known.
+/// Answers a request. `caller` is what the connection proves about the sender.
 pub(super) async fn answer_to(
     caller: Caller,
     discoveries: Arc<Discoveries>,
@@ -115,7 +114,7 @@ pub(super) async fn answer_to(
     let (head, body) = request.into_parts();
     let body = match read_body(Body::new(body), MAX_REQUEST).await {
         Ok(body) => body,
-        // The service says it, and counts it.
+        // The service rejects and counts a body of this length.
         Err(BodyError::TooLong) => vec![0; MAX_REQUEST + 1],
         Err(BodyError::Late | BodyError::Broken(_)) => {
             return Refusal::Unexpected.write().map(Body::from);

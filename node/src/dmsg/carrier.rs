@@ -1,4 +1,4 @@
-//! What carries a node over DMSG, as far as it is there: servers and discovery, for status and log.
+//! Handles of the DMSG parts that a node uses: discovery, client, server; for status and log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,30 +8,30 @@ use skydht_dmsg::server::Server;
 use skydht_tokio::TokioRuntime;
 
 use super::directory::Directory;
-use crate::derived::Derived;
 use crate::http::ServiceDialer;
+use crate::record_index::RecordIndex;
 use crate::report::{DmsgReport, DmsgServerReport, HybridReport, RelayReport};
 
-/// What carries a node. Clones are the same one.
+/// The DMSG parts of a node, as far as they have been started. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Carrier(Arc<Mutex<State>>, Derived);
+pub(crate) struct Carrier(Arc<Mutex<DmsgParts>>, RecordIndex);
 
 #[derive(Default)]
-struct State {
+struct DmsgParts {
     directory: Option<Directory>,
     client: Option<Client<TokioRuntime>>,
     relay: Option<Server<TokioRuntime>>,
-    /// Sessions that a client wants; 0: with all servers.
+    /// Number of sessions that the client keeps; 0: with all servers.
     wanted: usize,
 }
 
 impl Carrier {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DmsgParts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is derived from the records that the node holds.
-    pub(crate) fn derived(&self) -> Derived {
+    /// Returns the index of the records that the node stores.
+    pub(crate) fn record_index(&self) -> RecordIndex {
         self.1.clone()
     }
 
@@ -39,13 +39,13 @@ impl Carrier {
         self.lock().directory = Some(directory.clone());
     }
 
-    /// What dials services on DMSG.
+    /// Returns the dialer for services on DMSG, once the directory is set.
     pub(crate) fn dialer(&self) -> Option<ServiceDialer> {
         let state = self.lock();
         state.directory.as_ref().map(Directory::dialer)
     }
 
-    /// The sessions with servers; `wanted` of them.
+    /// Sets the client, which keeps `wanted` sessions.
     pub(super) fn set_client(&self, client: &Client<TokioRuntime>, wanted: usize) {
         let mut state = self.lock();
         state.client = Some(client.clone());
@@ -56,23 +56,23 @@ impl Carrier {
         self.lock().relay = Some(relay.clone());
     }
 
-    /// Where a server listens for clients.
+    /// Returns the address at which the server listens for clients.
     pub(crate) fn relay_addr(&self) -> Option<String> {
         let state = self.lock();
         state.relay.as_ref().map(|it| it.local_addr().to_string())
     }
 
-    /// The servers that there are sessions with.
+    /// Returns the servers with which the client has a session.
     pub(crate) fn connected(&self) -> Vec<PublicKey> {
         let client = self.lock().client.clone();
         client.map(|client| client.servers()).unwrap_or_default()
     }
 
-    /// How it is.
+    /// Returns the status of all parts.
     pub(crate) fn report(&self) -> DmsgReport {
         let (directory, client, relay, wanted) = {
             let state = self.lock();
-            let State {
+            let DmsgParts {
                 directory,
                 client,
                 relay,

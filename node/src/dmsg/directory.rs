@@ -1,5 +1,5 @@
-//! Where DMSG's servers and clients are found: an HTTP discovery or a configured list, and the DHT
-//! once it runs.
+//! Finds DMSG servers and clients: over an HTTP discovery or a configured list, and in the DHT once
+//! the node runs.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use skydht_tokio::TokioRuntime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::entries::Finding;
+use super::entries::EntryFuture;
 use super::known_servers::KnownServers;
 use super::two_sources::TwoSources;
 use crate::clock::Clock;
@@ -26,19 +26,19 @@ use crate::names;
 use crate::output::Human;
 use crate::report::{DiscoveryReport, ms};
 
-/// How long the discovery is waited for, less than callers wait for it.
+/// Longest wait for the discovery; below the timeouts of callers.
 const TIMEOUT: Duration = Duration::from_secs(8);
-/// The same with what follows from its answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a caller that knows servers without it waits for it.
-const HASTE: Duration = Duration::from_secs(2);
-/// The first and the longest wait before it is asked again.
+/// Longest wait for the discovery including the resolution of host names.
+const RESOLVED_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for the discovery if servers are known without it.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
+/// First and longest pause before the discovery is asked again for servers.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// A discovery that was asked too often is left alone for as long as it wants, up to this.
-const LEFT_ALONE: Duration = Duration::from_secs(60);
+/// Longest pause accepted from a discovery that rejects requests as too frequent.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// What a discovery says that says nothing.
+/// Error for an answer without servers.
 const NONE: &str = "the discovery knows no server";
 
 #[derive(Clone)]
@@ -47,54 +47,54 @@ enum Source {
     Fixed(FixedServers),
 }
 
-/// The discovery of this process. Clones are the same one.
+/// The directory of this process. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Directory {
     source: Source,
-    /// How a discovery on DMSG is reached.
+    /// Dials a discovery on DMSG.
     dialer: ServiceDialer,
-    /// The discovery's URL; none: there is none.
+    /// URL of the discovery; `None` if none is configured.
     url: Option<String>,
     configured: Vec<KnownServer>,
     remembered: KnownServers,
     dht: DhtDiscovery,
-    own: Arc<Mutex<Own>>,
-    answers: Arc<Mutex<Answers>>,
+    own: Arc<Mutex<OwnEntry>>,
+    state: Arc<Mutex<DiscoveryState>>,
     sources: Arc<TwoSources>,
 }
 
-/// Whether the discovery answers.
-struct Answers {
-    /// None: it was not asked yet.
-    is_there: Option<bool>,
-    /// Since when that is so.
+/// State of the discovery.
+struct DiscoveryState {
+    /// Whether the last request was answered; `None` before the first one.
+    is_available: Option<bool>,
+    /// When that changed last.
     since: Instant,
-    /// Why it is not there.
+    /// Why the last request was not answered.
     cause: Option<String>,
-    /// When it is asked again, if that is known.
+    /// When the discovery is asked next, if that is scheduled.
     next: Option<Instant>,
-    /// Since when the first question has waited for an answer.
+    /// When the request in progress was sent.
     asked: Option<Instant>,
-    /// It was asked too often, and is left alone until then.
-    left_alone: Option<Instant>,
+    /// Until when no request is sent, because the discovery rejected one as too frequent.
+    backoff_until: Option<Instant>,
 }
 
-/// What became of our entry.
+/// The node's own DMSG entry.
 #[derive(Default)]
-struct Own {
+struct OwnEntry {
     last: Option<SignedEntry>,
-    /// Why a discovery that answered did not take it the last time.
+    /// Why the discovery rejected the entry last time.
     refused: Option<String>,
 }
 
 impl Directory {
-    /// The discovery that is configured; without one the servers that are.
+    /// Creates a directory with the configured discovery, or else the configured servers.
     pub(crate) fn new(settings: &DmsgSettings) -> Self {
         Self::with(settings, KnownServers::default(), Clock::default())
     }
 
-    /// As [`Directory::new`], with the servers of earlier runs, and a clock that learns what time
-    /// the discovery says it is.
+    /// Does as [`Directory::new`], with the servers of earlier runs, and a clock that uses the
+    /// discovery's `Date` headers.
     pub(crate) fn with(settings: &DmsgSettings, remembered: KnownServers, clock: Clock) -> Self {
         let dialer = ServiceDialer::default();
         let source = match &settings.discovery {
@@ -113,32 +113,33 @@ impl Directory {
             dht: DhtDiscovery::new(settings.servers.iter().map(|server| server.key)),
             own: Arc::default(),
             sources: Arc::default(),
-            answers: Arc::new(Mutex::new(Answers {
-                is_there: None,
+            state: Arc::new(Mutex::new(DiscoveryState {
+                is_available: None,
                 since: Instant::now(),
                 cause: None,
                 next: None,
                 asked: None,
-                left_alone: None,
+                backoff_until: None,
             })),
         }
     }
 
-    fn answers(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, DiscoveryState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What dials services on DMSG.
+    /// Returns the dialer for services on DMSG.
     pub(super) fn dialer(&self) -> ServiceDialer {
         self.dialer.clone()
     }
 
-    /// The client over which a discovery on DMSG is asked, with the servers to look for it at.
+    /// Sets the client over which a discovery on DMSG is asked, with the servers where it may be
+    /// found.
     pub(super) fn set_client(&self, client: &Client<TokioRuntime>, servers: &[KnownServer]) {
         self.dialer.set(client, servers);
     }
 
-    /// Waits for an answer of the discovery, and notes whether there was one.
+    /// Sends a request to the discovery, and records the result in `availability` and `sources`.
     fn asked<T: Send + 'static>(
         &self,
         call: BoxFuture<'static, Result<T, DiscoveryError>>,
@@ -152,20 +153,20 @@ impl Directory {
                 let text = format!("no answer within {TIMEOUT:?}");
                 Err(DiscoveryError::Unavailable(text))
             };
-            let left_alone = this.answers().left_alone;
-            let left = left_alone.map(|until| until.saturating_duration_since(Instant::now()));
+            let backoff_until = this.state().backoff_until;
+            let left = backoff_until.map(|until| until.saturating_duration_since(Instant::now()));
             if let Some(left) = left.filter(|left| !left.is_zero()) {
                 return Err(DiscoveryError::TooOften(left));
             }
-            this.answers().asked.get_or_insert_with(Instant::now);
+            this.state().asked.get_or_insert_with(Instant::now);
             let answer = tokio::time::timeout(TIMEOUT, call).await;
             let answer = answer.unwrap_or_else(|_| late());
             this.sources.note(&answer);
-            let mut answers = this.answers();
-            answers.asked = None;
-            answers.left_alone = match &answer {
+            let mut state = this.state();
+            state.asked = None;
+            state.backoff_until = match &answer {
                 Err(DiscoveryError::TooOften(wait)) => {
-                    Some(Instant::now() + (*wait).min(LEFT_ALONE))
+                    Some(Instant::now() + (*wait).min(LONGEST_BACKOFF))
                 }
                 _ => None,
             };
@@ -173,30 +174,30 @@ impl Directory {
                 Err(DiscoveryError::Unavailable(why)) => Some(why.clone()),
                 _ => None,
             };
-            if answers.is_there != Some(cause.is_none()) {
-                answers.is_there = Some(cause.is_none());
-                answers.since = Instant::now();
+            if state.is_available != Some(cause.is_none()) {
+                state.is_available = Some(cause.is_none());
+                state.since = Instant::now();
             }
-            (answers.cause, answers.next) = (cause, None);
-            drop(answers);
+            (state.cause, state.next) = (cause, None);
+            drop(state);
             answer
         })
     }
 
-    /// Whether the discovery answers; none: there is none.
+    /// Reports the state of the discovery; `None` if none is configured.
     pub(crate) fn report(&self) -> Option<DiscoveryReport> {
         let url = self.url.clone()?;
         let refusal = self.own().refused.clone();
-        let answers = self.answers();
-        let next = answers.next;
+        let state = self.state();
+        let next = state.next;
         let next = next.map(|next| ms(next.saturating_duration_since(Instant::now())));
         Some(DiscoveryReport {
             url,
-            reachable: answers.is_there,
-            since_ms: ms(answers.since.elapsed()),
-            cause: match (answers.is_there, answers.asked) {
+            reachable: state.is_available,
+            since_ms: ms(state.since.elapsed()),
+            cause: match (state.is_available, state.asked) {
                 (None, Some(asked)) => Some(format!("asked {} ago", Human(asked.elapsed()))),
-                _ => answers.cause.clone(),
+                _ => state.cause.clone(),
             },
             refusal,
             next_try_ms: next,
@@ -204,8 +205,7 @@ impl Directory {
         })
     }
 
-    /// From now on entries are looked for in the DHT, too. Once the node is ready, our own goes
-    /// there.
+    /// Adds the DHT as a source of entries. Publishes the own entry there once the node is ready.
     pub(crate) fn attach(&self, dht: &Dht) {
         self.dht.attach(dht);
         let (this, dht) = (self.clone(), dht.clone());
@@ -218,37 +218,38 @@ impl Directory {
         });
     }
 
-    /// Puts our entry into the DHT. A failure is made good when it is published again.
+    /// Publishes the own entry in the DHT. A failure is only logged, since the entry is published
+    /// periodically.
     async fn put(&self, entry: SignedEntry) {
         if let Err(error) = self.dht.publish(entry).await {
             tracing::debug!(%error, "this node's DMSG entry is not in the DHT");
         }
     }
 
-    fn own(&self) -> MutexGuard<'_, Own> {
+    fn own(&self) -> MutexGuard<'_, OwnEntry> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An entry for the DHT's own dials, without a lookup in the DHT, which would lead to further
-    /// dials (docs/architecture.md, "Dials made for the DHT"): from this node's store or from the
-    /// discovery.
-    pub(super) fn entry_without_lookup(&self, key: PublicKey) -> Finding {
-        let told = self.found(key);
+    /// Finds an entry for the DHT's own dials: in this node's store or in the discovery, but never
+    /// by a lookup in the DHT, which would need further dials (docs/architecture.md, "Dials made
+    /// for the DHT").
+    pub(super) fn entry_without_lookup(&self, key: PublicKey) -> EntryFuture {
+        let from_discovery = self.found(key);
         let dht = self.dht.clone();
         let sources = Arc::clone(&self.sources);
         Box::pin(async move {
-            let held = Box::pin(async move { dht.at_hand(key).await });
-            sources.find(held, told).await
+            let local = Box::pin(async move { dht.at_hand(key).await });
+            sources.find(local, from_discovery).await
         })
     }
 
-    /// The entry of a key, with a server's address as numbers.
-    fn found(&self, key: PublicKey) -> Finding {
+    /// Asks the discovery for an entry, and resolves the host name of a server.
+    fn found(&self, key: PublicKey) -> EntryFuture {
         let asked = self.asked(self.inner().entry(key));
         Box::pin(async move { Ok(with_numbers(asked.await?).await) })
     }
 
-    /// The servers that are named, also those whose address is a name.
+    /// Asks the discovery for all servers, and resolves their host names.
     fn named(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         let asked = match &self.source {
             Source::Http(discovery) => self.asked(discovery.server_entries()),
@@ -271,12 +272,16 @@ impl Directory {
         }
     }
 
-    /// The servers that are configured, and those that the discovery tells, or told before; why it
-    /// tells none.
+    /// Returns all known servers: configured, named by the discovery, or named before. Also returns
+    /// why the discovery named none.
     pub(crate) async fn ask_servers(&self) -> (Vec<KnownServer>, Result<(), String>) {
         let mut known = self.configured.clone();
         known.extend(self.remembered.all());
-        let patience = if known.is_empty() { PATIENCE } else { HASTE };
+        let patience = if known.is_empty() {
+            RESOLVED_TIMEOUT
+        } else {
+            SHORT_TIMEOUT
+        };
         let answer = match tokio::time::timeout(patience, self.servers()).await {
             Ok(Ok(found)) => {
                 known.extend(found);
@@ -290,7 +295,7 @@ impl Directory {
         (known, answer)
     }
 
-    /// Why there is no server to connect to, if there is none.
+    /// Returns why no server is known, if none is.
     pub(crate) async fn no_server(&self) -> Option<String> {
         match self.ask_servers().await {
             (known, _) if !known.is_empty() => None,
@@ -299,7 +304,7 @@ impl Directory {
         }
     }
 
-    /// The servers that are known: waits until there are any.
+    /// Returns the known servers; waits until there is one.
     pub(crate) async fn known_servers(&self) -> Vec<KnownServer> {
         let mut wait = RETRY.0;
         loop {
@@ -310,7 +315,7 @@ impl Directory {
             let why = answer.err();
             let why = why.as_deref().unwrap_or(NONE);
             tracing::info!("no DMSG server yet: {why}; asking again in {wait:?}");
-            self.answers().next = Some(Instant::now() + wait);
+            self.state().next = Some(Instant::now() + wait);
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY.1);
         }
@@ -319,19 +324,19 @@ impl Directory {
 
 impl Discovery for Directory {
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
-        let (held, told) = (self.dht.entry(key), self.found(key));
+        let (local, from_discovery) = (self.dht.entry(key), self.found(key));
         let sources = Arc::clone(&self.sources);
-        Box::pin(async move { sources.find(held, told).await })
+        Box::pin(async move { sources.find(local, from_discovery).await })
     }
 
-    /// A discovery that is away does not keep our entry from the DHT: it follows what is there. The
-    /// discovery refuses it when it is back and knows a later one.
+    /// If the discovery is unavailable, the DHT's entry is used, so that the next version can be
+    /// published there. The discovery rejects that version later if it has a newer one.
     fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
         let asked = self.asked(self.inner().stored(key));
-        let held = tokio::time::timeout(TIMEOUT, self.dht.stored(key));
+        let local = tokio::time::timeout(TIMEOUT, self.dht.stored(key));
         Box::pin(async move {
-            let (answer, held) = tokio::join!(asked, held);
-            match (answer, held) {
+            let (answer, local) = tokio::join!(asked, local);
+            match (answer, local) {
                 (Err(DiscoveryError::Unavailable(_)), Ok(Ok(entry))) => Ok(entry),
                 (Err(DiscoveryError::Unavailable(_)), _) => Err(DiscoveryError::NotFound),
                 (answer, _) => answer,
@@ -339,8 +344,8 @@ impl Discovery for Directory {
         })
     }
 
-    /// A list of servers may be old, and an HTTP discovery may be away: then those that the DHT
-    /// knows.
+    /// A configured list may be outdated, and an HTTP discovery may be unavailable; then servers of
+    /// earlier answers and of the DHT are added.
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         let asked = self.named();
         let (dht, remembered) = (self.dht.clone(), self.remembered.clone());
@@ -383,8 +388,7 @@ impl Discovery for Directory {
     }
 }
 
-/// The entry, with the name in a server's address looked up. One that is not known now stays, and
-/// the caller does without the address.
+/// Resolves the host name in a server's address. If that fails, the entry keeps the name.
 async fn with_numbers(mut entry: Entry) -> Entry {
     let Some(server) = &mut entry.server else {
         return entry;
@@ -404,21 +408,21 @@ async fn with_numbers(mut entry: Entry) -> Entry {
     entry
 }
 
-/// The other servers of a directory, for a server's own sessions with them. It publishes nothing:
-/// there is one entry for a key, and that is the server's.
-pub(crate) struct Others {
+/// The directory as a server's own client sees it: the other servers. It publishes nothing, because
+/// the server publishes the only entry of their common key.
+pub(crate) struct OtherServers {
     directory: Directory,
     own: PublicKey,
 }
 
-impl Others {
-    /// All servers but the one with this key.
+impl OtherServers {
+    /// Creates a view of all servers but the one with the key `own`.
     pub(crate) fn new(directory: Directory, own: PublicKey) -> Self {
         Self { directory, own }
     }
 }
 
-impl Discovery for Others {
+impl Discovery for OtherServers {
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
         self.directory.entry(key)
     }

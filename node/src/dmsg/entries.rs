@@ -1,5 +1,5 @@
-//! Entries at hand for the DHT's dials. A dial never waits for the discovery: an entry that is
-//! missing is asked for in the background, one at a time, and the next try finds it.
+//! A cache of entries for the DHT's dials, which never wait for the discovery: a missing entry is
+//! requested in the background, one at a time, and found by a later dial.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,40 +13,40 @@ use skydht_runtime::BoxFuture;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::Instant;
 
-/// Answers of the discovery that are kept.
+/// Maximum number of cached answers.
 const MOST_ENTRIES: usize = 4096;
-/// Keys that wait to be asked for; more are not.
-const MOST_WANTED: usize = 256;
-/// How long an entry is believed.
+/// Maximum number of queued requests; further ones are dropped.
+const MOST_REQUESTS: usize = 256;
+/// How long a found entry is used without asking again.
 const ENTRY_LIFE: Duration = Duration::from_secs(60);
-/// How long no request is made again for a key that the discovery did not know.
+/// How long a missing entry is not requested again.
 const MISS_LIFE: Duration = Duration::from_secs(10);
-/// How long one question may take.
+/// Longest duration of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An entry being found.
-pub(super) type Finding = BoxFuture<'static, Result<Entry, DiscoveryError>>;
+/// A pending request for an entry.
+pub(super) type EntryFuture = BoxFuture<'static, Result<Entry, DiscoveryError>>;
 
-/// Finds entries.
-pub(super) trait Find: Fn(PublicKey) -> Finding + Send + Sync + 'static {}
+/// Requests an entry.
+pub(super) trait FindEntry: Fn(PublicKey) -> EntryFuture + Send + Sync + 'static {}
 
-impl<F: Fn(PublicKey) -> Finding + Send + Sync + 'static> Find for F {}
+impl<F: Fn(PublicKey) -> EntryFuture + Send + Sync + 'static> FindEntry for F {}
 
-/// The entries of servers that are known, and of the clients that were looked for.
+/// Entries of configured servers, and cached entries of clients.
 pub(super) struct Entries {
     servers: BTreeMap<PublicKey, Entry>,
-    answers: Mutex<BTreeMap<PublicKey, Answer>>,
-    wanted: Sender<PublicKey>,
+    answers: Mutex<BTreeMap<PublicKey, CachedAnswer>>,
+    requests: Sender<PublicKey>,
 }
 
-/// What the discovery says of a key.
-struct Answer {
-    /// When it was asked, or when it answered.
+/// A cached answer.
+struct CachedAnswer {
+    /// When the request was queued, or answered.
     at: Instant,
     entry: Option<Entry>,
 }
 
-impl Answer {
+impl CachedAnswer {
     fn is_fresh(&self) -> bool {
         let life = if self.entry.is_some() {
             ENTRY_LIFE
@@ -58,8 +58,8 @@ impl Answer {
 }
 
 impl Entries {
-    /// These servers, and what `find` finds.
-    pub(super) fn new(servers: &[KnownServer], find: impl Find) -> Arc<Self> {
+    /// Creates the cache with these servers; `find` requests other entries.
+    pub(super) fn new(servers: &[KnownServer], find: impl FindEntry) -> Arc<Self> {
         let entries = servers.iter().map(|server| {
             let mut entry = Entry::new(server.key, 0, 0);
             entry.server = Some(ServerFields {
@@ -68,17 +68,17 @@ impl Entries {
             });
             (server.key, entry)
         });
-        let (wanted, asked) = channel(MOST_WANTED);
+        let (requests, asked) = channel(MOST_REQUESTS);
         let entries = Arc::new(Self {
             servers: entries.collect(),
             answers: Mutex::default(),
-            wanted,
+            requests,
         });
         tokio::spawn(ask(Arc::downgrade(&entries), find, asked));
         entries
     }
 
-    fn answers(&self) -> MutexGuard<'_, BTreeMap<PublicKey, Answer>> {
+    fn answers(&self) -> MutexGuard<'_, BTreeMap<PublicKey, CachedAnswer>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,7 +90,7 @@ impl Entries {
             oldest.and_then(|key| answers.remove(&key));
         }
         let at = Instant::now();
-        answers.insert(key, Answer { at, entry });
+        answers.insert(key, CachedAnswer { at, entry });
     }
 }
 
@@ -107,17 +107,18 @@ impl LocalEntries for Entries {
             }
             answer.and_then(|old| old.entry.clone())
         };
-        // Until the answer comes, no other task asks; at the limit, one does later.
-        if self.wanted.try_send(*key).is_ok() {
+        // The old value is cached again, so that no second request is queued meanwhile. If the
+        // queue is full, a later dial tries again.
+        if self.requests.try_send(*key).is_ok() {
             self.set(*key, known.clone());
         }
         known
     }
 }
 
-/// Asks for what is wanted, as long as a handle on the entries is left.
-async fn ask(entries: Weak<Entries>, find: impl Find, mut wanted: Receiver<PublicKey>) {
-    while let Some(key) = wanted.recv().await {
+/// Processes the queued requests until the cache is dropped.
+async fn ask(entries: Weak<Entries>, find: impl FindEntry, mut requests: Receiver<PublicKey>) {
+    while let Some(key) = requests.recv().await {
         let answer = tokio::time::timeout(TIMEOUT, find(key)).await;
         let Some(entries) = entries.upgrade() else {
             return;
@@ -151,7 +152,7 @@ mod tests {
         entry.sign(&secret(n))
     }
 
-    /// On paused time, in which tasks run whenever this one waits.
+    /// Runs `test` on paused time, so that other tasks run whenever it waits.
     fn run(test: impl AsyncFn(&Entries, &MemoryDiscovery, &AtomicUsize)) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -193,7 +194,7 @@ mod tests {
             let expected = Some(client(1).entry().clone());
             assert_eq!(entries.entry(&key), expected);
             assert_eq!(asked.load(Ordering::Relaxed), 1);
-            // An old one is shown until the new one is there.
+            // An outdated entry is used until the new one arrives.
             pass(ENTRY_LIFE).await;
             assert_eq!(entries.entry(&key), expected);
             pass(MOMENT).await;
@@ -226,11 +227,11 @@ mod tests {
                 assert_eq!(entries.entry(&secret(n + 10).public()), None);
             }
             pass(MOMENT).await;
-            assert_eq!(asked.load(Ordering::Relaxed), MOST_WANTED);
-            // Those that found no place are asked for later.
+            assert_eq!(asked.load(Ordering::Relaxed), MOST_REQUESTS);
+            // A request that did not fit into the queue is queued later.
             entries.entry(&secret(1009).public());
             pass(MOMENT).await;
-            assert_eq!(asked.load(Ordering::Relaxed), MOST_WANTED + 1);
+            assert_eq!(asked.load(Ordering::Relaxed), MOST_REQUESTS + 1);
             for n in 0..5000 {
                 entries.set(secret(n).public(), None);
                 assert!(entries.answers().len() <= MOST_ENTRIES);

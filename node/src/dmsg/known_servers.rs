@@ -1,5 +1,5 @@
-//! DMSG servers that are remembered between runs, so that a node comes back while its discovery
-//! is away.
+//! DMSG servers remembered across runs, so that a node can start while its discovery is
+//! unavailable.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use skydht_dmsg::discovery::KnownServer;
 use crate::failure::{Code, Failure, Result};
 use crate::private_file;
 
-/// This many are remembered at most.
+/// Maximum number of remembered servers.
 const MOST_SERVERS: usize = 64;
-/// Longer files are damaged.
+/// Largest file, in bytes; a longer one is treated as damaged.
 const MOST_BYTES: u64 = 64 * 1024;
 const SCHEMA: &str = "skydht.known-servers/1";
 
@@ -30,20 +30,20 @@ struct Known {
     address: SocketAddr,
 }
 
-/// The servers of earlier answers. Clones are the same ones.
+/// The servers of earlier answers. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct KnownServers(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// None: they are remembered for this run alone.
+    /// `None`: the servers are not saved.
     path: Option<PathBuf>,
     servers: Mutex<Vec<KnownServer>>,
 }
 
 impl KnownServers {
-    /// Those of a file, which is written when they change. A file that cannot be used is named
-    /// and made anew.
+    /// Loads the servers from a file, which is rewritten when they change. An unusable file is
+    /// logged and replaced.
     pub(crate) fn of(path: PathBuf) -> Self {
         let servers = load(&path).unwrap_or_else(|failure| {
             tracing::warn!("remembered DMSG servers are ignored: {failure}");
@@ -60,12 +60,11 @@ impl KnownServers {
         servers.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All of them.
     pub(crate) fn all(&self) -> Vec<KnownServer> {
         self.lock().clone()
     }
 
-    /// The discovery has named these. One that names none says nothing of those before.
+    /// Replaces the servers by those that the discovery named. An empty answer is ignored.
     pub(crate) fn learn(&self, named: &[KnownServer]) {
         let mut named = named.to_vec();
         named.sort();
@@ -116,7 +115,7 @@ fn load(path: &Path) -> Result<Vec<KnownServer>> {
     if contents.schema != SCHEMA {
         return Err(damaged(&format_args!("its schema is not {SCHEMA}")));
     }
-    // A bad entry is left out alone.
+    // An invalid entry is skipped; the others are used.
     let entries = contents.servers.into_iter().take(MOST_SERVERS);
     let usable = entries.filter_map(|entry| serde_json::from_value::<Known>(entry).ok());
     let usable = usable.filter(|it| it.key.check_curve().is_ok() && it.address.port() != 0);
@@ -157,7 +156,7 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let named: Vec<_> = (1..=100).map(server).collect();
         {
-            // Waits for what is written when it is dropped.
+            // Dropping the runtime waits for the blocking write.
             let _inside = runtime.enter();
             let servers = KnownServers::of(path.clone());
             servers.learn(&named);

@@ -12,7 +12,7 @@ mod start;
 mod two_sources;
 mod web;
 
-pub(crate) use answering::Offered;
+pub(crate) use answering::OfferedServices;
 pub(crate) use carrier::Carrier;
 pub(crate) use directory::Directory;
 pub(crate) use known_servers::KnownServers;
@@ -23,12 +23,12 @@ pub(crate) use start::{Node, Server, start_client, start_server};
 use skydht_core::key::PublicKey;
 use skydht_driver::transport::dmsg::PORT;
 
-/// Where a node on DMSG is, in upstream's form.
+/// Returns the address of a node on DMSG, in upstream's form.
 pub(crate) fn dht_address(key: &PublicKey) -> String {
     format!("dmsg://{key}:{PORT}")
 }
 
-/// What to type to have a node over the DMSG of this discovery, beside others on this machine.
+/// Returns a command that starts another node on this machine, over the DMSG of this discovery.
 pub(crate) fn join_command(discovery: &str) -> String {
     format!("skydht run --discovery {discovery} --state-dir ./visor --api-listen 127.0.0.1:0")
 }

@@ -1,4 +1,4 @@
-//! Whether what is configured of DMSG is there: what `config check` says before `run` finds out.
+//! Checks whether the configured DMSG servers are reachable, for `config check` and `doctor`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,25 +13,25 @@ use super::known_servers::KnownServers;
 use crate::clock::Clock;
 use crate::config::DmsgSettings;
 
-/// How long a server's address is tried.
+/// Longest wait for a connection to a server.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Servers that are tried, at most; the first will do.
+/// Maximum number of servers that are tried.
 const MOST: usize = 64;
 
-/// How many servers answer.
+/// Result of the check.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(crate) struct Reachable {
-    /// Servers that are configured, or that the discovery tells.
+    /// Number of known servers, configured or named by the discovery.
     servers: usize,
-    /// Those of them that were tried, and take connections.
+    /// Number of tried servers that accepted a connection.
     reachable: usize,
-    /// Why the discovery tells none.
+    /// Why the discovery named no servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     discovery_error: Option<String>,
 }
 
 impl Reachable {
-    /// Asks the discovery and tries its servers.
+    /// Asks the discovery and connects to its servers.
     pub(crate) async fn look(dmsg: &DmsgSettings, clock: Clock) -> Self {
         let directory = Directory::with(dmsg, KnownServers::default(), clock);
         let (servers, answer) = directory.ask_servers().await;
@@ -51,17 +51,17 @@ impl Reachable {
         }
     }
 
-    /// How many servers there are, and how many of those that were tried take connections.
+    /// Returns the number of known servers, and of those that accepted a connection.
     pub(crate) const fn servers(&self) -> (usize, usize) {
         (self.servers, self.reachable)
     }
 
-    /// Why the discovery says nothing, if it does not.
+    /// Returns why the discovery named no servers.
     pub(crate) fn discovery_error(&self) -> Option<&str> {
         self.discovery_error.as_deref()
     }
 
-    /// What `run` would wait for.
+    /// Describes what would prevent `run` from connecting.
     pub(crate) fn warning(&self) -> Option<String> {
         match (&self.discovery_error, self.servers, self.reachable) {
             (Some(why), ..) => Some(format!("DMSG: {why}")),

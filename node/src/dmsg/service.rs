@@ -1,4 +1,4 @@
-//! The DMSG discovery on a TCP port.
+//! The DMSG discovery and the services beside it, on a TCP port.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,41 +18,41 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::answering::{Discoveries, Offered, answer_to, now};
+use super::answering::{Discoveries, OfferedServices, answer_to, now};
 use super::service_over_dmsg::OverDmsg;
 use crate::descriptors;
 use crate::failure::{Code, Failure, Result};
 use crate::http::{self, RemoteIp};
 use crate::mirror::Publishing;
 
-/// Maximum number of connections. Beyond, quiet ones of the client with the most make room.
+/// Maximum number of connections. At the limit, an idle one of the address with the most is closed.
 const MOST_CONNECTIONS: usize = 1024;
-/// Connections that are taken a second, over time; more wait.
+/// Connections accepted per second on average; further ones wait.
 const MOST_A_SECOND: u32 = 2_000;
-/// How often what was registered at a gateway is passed on.
+/// Interval at which a gateway publishes what was registered.
 const FEED_INTERVAL: Duration = Duration::from_millis(500);
-/// Open files for everything else.
+/// Open files reserved for everything but connections.
 const OTHER_FILES: u64 = 64;
 
-/// A DMSG discovery that answers on a TCP port, and on DMSG where it has servers.
+/// A DMSG discovery on a TCP port, and on DMSG if servers are known.
 pub(crate) struct DiscoveryService {
     server: http::Server,
     is_secure: bool,
     discoveries: Arc<Discoveries>,
-    offered: Offered,
+    offered: OfferedServices,
     test_mode: bool,
     over_dmsg: Option<OverDmsg>,
-    /// Passes on what is registered, at a gateway.
+    /// The task that publishes what is registered at a gateway.
     feeding: Option<JoinHandle<()>>,
 }
 
 impl DiscoveryService {
-    /// Starts it. On loopback it is in test mode by itself: no servers but this machine's
-    /// can reach it.
+    /// Starts the discovery. On loopback it is always in test mode, since only servers on this
+    /// machine can reach it.
     pub(crate) async fn start(
         addr: SocketAddr,
         test_mode: bool,
-        offered: Offered,
+        offered: OfferedServices,
         tls: Option<TlsAcceptor>,
     ) -> Result<Self> {
         let listener = TcpListener::bind(addr).await.map_err(|error| {
@@ -91,7 +91,7 @@ impl DiscoveryService {
         })
     }
 
-    /// Answers on DMSG, too, under this key, at these servers and at those that register here.
+    /// Answers on DMSG, too, under the key `secret`, over `servers` and those that register here.
     pub(crate) fn start_over_dmsg(
         &mut self,
         secret: SecretKey,
@@ -102,8 +102,8 @@ impl DiscoveryService {
         Ok(())
     }
 
-    /// From now on it is a gateway: what is registered here is published by a node, and what is not
-    /// is looked for in the DHT. The changes go out within half a second.
+    /// Turns the discovery into a gateway: `publishing` publishes what is registered here, within
+    /// [`FEED_INTERVAL`], and what is not registered here is looked up in the DHT.
     pub(crate) fn start_gateway(&mut self, dht: &Dht, publishing: Publishing) {
         let discoveries = Arc::clone(&self.discoveries);
         discoveries.attach(dht);
@@ -120,17 +120,17 @@ impl DiscoveryService {
         }));
     }
 
-    /// Its key on DMSG, if it is there.
+    /// Returns its key on DMSG, if it answers there.
     pub(crate) fn dmsg_key(&self) -> Option<PublicKey> {
         self.over_dmsg.as_ref().map(OverDmsg::key)
     }
 
-    /// Where it is asked over DMSG, if it is there.
+    /// Returns the URL on DMSG, if it answers there.
     pub(crate) fn dmsg_url(&self) -> Option<String> {
         Some(format!("dmsg://{}:{DMSG_PORT}", self.dmsg_key()?))
     }
 
-    /// Where it is asked, from this machine at least.
+    /// Returns the URL, with a loopback address if it listens at all addresses.
     pub(crate) fn url(&self) -> String {
         let mut addr = self.server.addr();
         if addr.ip().is_unspecified() {
@@ -143,22 +143,22 @@ impl DiscoveryService {
         format!("{scheme}://{addr}")
     }
 
-    /// What it is beside a DMSG discovery.
-    pub(crate) const fn offered(&self) -> Offered {
+    /// Returns the services offered besides the DMSG discovery.
+    pub(crate) const fn offered(&self) -> OfferedServices {
         self.offered
     }
 
-    /// Whether servers may be on loopback.
+    /// Returns whether servers on loopback are accepted.
     pub(crate) fn is_in_test_mode(&self) -> bool {
         self.test_mode
     }
 
-    /// What it counted until now.
+    /// Returns the counts so far.
     pub(crate) fn stats(&self) -> Stats {
         self.discoveries.host().dmsg.stats()
     }
 
-    /// Stops it, and says what it counted.
+    /// Stops the discovery, and returns its counts.
     pub(crate) async fn stop(self) -> Stats {
         if let Some(feeding) = self.feeding {
             feeding.abort();

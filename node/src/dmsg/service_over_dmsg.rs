@@ -18,31 +18,31 @@ use tokio::task::JoinHandle;
 
 use super::answering::{Discoveries, answer_to};
 use crate::failure::{Code, Failure, Result};
-use crate::http::{HttpStream, Places, converse};
+use crate::http::{ConnectionSlots, HttpStream, converse};
 
-/// Maximum number of connections. Beyond, quiet ones of the key with the most make room.
+/// Maximum number of connections. At the limit, an idle one of the key with the most is closed.
 const MOST_CONNECTIONS: usize = 256;
 
-type Shared = Arc<Discoveries>;
+type SharedDiscoveries = Arc<Discoveries>;
 
-/// The discovery as a client of DMSG servers.
+/// The discovery's own DMSG client, over which it answers.
 pub(super) struct OverDmsg {
     client: Client<TokioRuntime>,
     serving: JoinHandle<()>,
 }
 
 impl OverDmsg {
-    /// Listens, and keeps sessions with all servers that are known: any may be what a caller has
-    /// in common with it.
+    /// Listens, and keeps sessions with all known servers, since each caller may share only one of
+    /// them with this client.
     pub(super) fn start(
         secret: SecretKey,
         servers: Vec<KnownServer>,
-        discovery: Shared,
+        discovery: SharedDiscoveries,
     ) -> Result<Self> {
         let mut config = ClientConfig::default();
         config.min_sessions = 0;
         config.servers.clone_from(&servers);
-        let own = Own::new(servers, &discovery)?;
+        let own = OwnDirectory::new(servers, &discovery)?;
         let entropy = crate::random_bytes()?;
         let client = Client::start(TokioRuntime, secret, entropy, own, config);
         let listener = client.listen(DMSG_PORT).map_err(|code| {
@@ -63,45 +63,46 @@ impl OverDmsg {
     }
 }
 
-/// Answers until the client closes. The key that a stream has proved is the caller.
-async fn serve(mut listener: Listener, discovery: Shared) {
-    let places = Places::new(MOST_CONNECTIONS);
-    // Connections end with the client's sessions.
+/// Answers requests until the client closes. The key that a stream has proved is the caller.
+async fn serve(mut listener: Listener, discovery: SharedDiscoveries) {
+    let slots = ConnectionSlots::new(MOST_CONNECTIONS);
+    // The sessions' end closes the connections, so that this channel is never used.
     let (_stop, stopped) = watch::channel(false);
     while let Some(stream) = listener.accept().await {
         let key = stream.remote().key;
-        let place = places.take(key).await;
+        let slot = slots.acquire(key).await;
         let (discovery, stopped) = (Arc::clone(&discovery), stopped.clone());
         tokio::spawn(async move {
             let answer = |request: Request<Incoming>| {
                 answer_to(Caller::Key(key), Arc::clone(&discovery), request)
             };
             let io = std::future::ready(Ok(HttpStream(stream)));
-            converse(io, answer, stopped, place).await;
+            converse(io, answer, stopped, slot).await;
         });
     }
 }
 
-/// The discovery asks itself, and has no entry: where it is has to be known.
-struct Own {
+/// The discovery as its own client sees it. It publishes no entry, because callers configure where
+/// it is.
+struct OwnDirectory {
     servers: Vec<KnownServer>,
-    itself: HttpDiscovery<Itself>,
+    local: HttpDiscovery<LocalExchange>,
 }
 
-struct Itself(Shared);
+struct LocalExchange(SharedDiscoveries);
 
-impl Own {
-    fn new(servers: Vec<KnownServer>, discovery: &Shared) -> Result<Self> {
+impl OwnDirectory {
+    fn new(servers: Vec<KnownServer>, discovery: &SharedDiscoveries) -> Result<Self> {
         let base = "http://localhost".parse();
         let base = base.map_err(|error| Failure::new(Code::Local, error))?;
         Ok(Self {
             servers,
-            itself: HttpDiscovery::new(base, Itself(Arc::clone(discovery))),
+            local: HttpDiscovery::new(base, LocalExchange(Arc::clone(discovery))),
         })
     }
 }
 
-impl Exchange for Itself {
+impl Exchange for LocalExchange {
     fn exchange(
         &self,
         request: web::Request,
@@ -111,23 +112,23 @@ impl Exchange for Itself {
     }
 }
 
-impl Discovery for Own {
+impl Discovery for OwnDirectory {
     fn entry(
         &self,
         key: PublicKey,
     ) -> BoxFuture<'static, std::result::Result<Entry, DiscoveryError>> {
-        self.itself.entry(key)
+        self.local.entry(key)
     }
 
     fn stored(
         &self,
         key: PublicKey,
     ) -> BoxFuture<'static, std::result::Result<SignedEntry, DiscoveryError>> {
-        self.itself.stored(key)
+        self.local.stored(key)
     }
 
     fn servers(&self) -> BoxFuture<'static, std::result::Result<Vec<KnownServer>, DiscoveryError>> {
-        let (mut servers, registered) = (self.servers.clone(), self.itself.servers());
+        let (mut servers, registered) = (self.servers.clone(), self.local.servers());
         Box::pin(async move {
             servers.extend(registered.await?);
             servers.sort();

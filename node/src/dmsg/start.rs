@@ -1,4 +1,4 @@
-//! Starting a node over DMSG.
+//! Starts nodes over DMSG: with a client, or with a server.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use skydht_tokio::{TokioRuntime, entropy};
 use tokio::task::JoinHandle;
 
 use super::carrier::Carrier;
-use super::directory::{Directory, Others};
+use super::directory::{Directory, OtherServers};
 use super::entries::Entries;
 use super::web;
 use crate::config::DmsgSettings;
@@ -26,36 +26,36 @@ use crate::descriptors;
 use crate::failure::{Code, Failure, Result};
 use crate::start::cannot_listen;
 
-/// Servers of a discovery that a node starts from, at most.
+/// Maximum number of servers of a discovery that a node uses as bootstrap peers.
 const MOST_BOOTSTRAP: usize = 16;
-/// The first and the longest wait before a server looks for others again.
+/// First and longest pause before a server looks for servers that it does not know.
 const MEETING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// When to say first that something is still waited for, and how often in the end.
+/// Time of the first message that a start is still waiting, and longest interval of later ones.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(600));
-/// How long a node that can be reached waits for its discovery to say so to others.
+/// Longest wait for the own entry to be published before the node starts.
 const DISCOVERY_PATIENCE: Duration = Duration::from_secs(3);
 
-/// A node about to start over DMSG.
+/// Parameters of a node that starts over DMSG.
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) secret: SecretKey,
-    /// Peers to start from: over DMSG their keys are enough.
+    /// Keys of bootstrap peers; DMSG resolves them.
     pub(crate) from: Vec<PublicKey>,
-    /// Its randomness; none: drawn.
+    /// Seed of its randomness; `None`: from the system.
     pub(crate) seed: Option<Seed>,
-    /// What else it is started with.
+    /// Further options of the core's driver.
     pub(crate) options: StartOptions,
-    /// Whether its DMSG client or server is closed in order when it stops, or just dropped.
+    /// Whether stopping the node also closes the sessions of its DMSG client or server.
     pub(crate) close_sessions: bool,
-    /// Whether it stays, and so publishes its DMSG entry in the DHT, too.
+    /// Whether the node keeps running, so that its DMSG entry is published in the DHT, too.
     pub(crate) stays: bool,
-    /// Where servers and clients are found.
+    /// Finds servers and clients.
     pub(crate) directory: Directory,
-    /// What is told about the start, and seen of it.
+    /// Receives the parts as they are started.
     pub(crate) carrier: Carrier,
 }
 
-/// Starts a node over the sessions of a DMSG client. Waits until there is a session.
+/// Starts a node over a DMSG client. Waits for the first session.
 pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<Dht> {
     let directory = node.directory.clone();
     let carrier = node.carrier.clone();
@@ -87,9 +87,8 @@ pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<
     Ok(dht)
 }
 
-/// A DMSG server, and the services on its own key.
+/// A running DMSG server, with the services on its own key. Dropping it stops them.
 pub(crate) struct Server {
-    /// The relay.
     pub(crate) relay: skydht_dmsg::server::Server<TokioRuntime>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -100,8 +99,8 @@ impl Drop for Server {
     }
 }
 
-/// Starts a DMSG server at `listen`, with a node on its key that has sessions with all other
-/// servers. Waits until the discovery has taken its entry.
+/// Starts a DMSG server at `listen`, and a node with the same key that has sessions with all other
+/// servers. Waits until the discovery has accepted the server's entry.
 pub(crate) async fn start_server(
     dmsg: &DmsgSettings,
     listen: SocketAddr,
@@ -146,7 +145,7 @@ pub(crate) async fn start_server(
     .map_err(|error| cannot_listen(Some(listen), "DMSG clients", &error))?;
 
     carrier.set_relay(&relay);
-    // Everything listens before the discovery tells others of this server.
+    // Everything listens before the discovery announces this server.
     let mut client_config = ClientConfig::default();
     client_config.min_sessions = 0;
     let others = dmsg.servers.iter().filter(|it| it.key != relay.key());
@@ -157,14 +156,14 @@ pub(crate) async fn start_server(
         TokioRuntime,
         node.secret.clone(),
         crate::random_bytes()?,
-        Others::new(directory.clone(), relay.key()),
+        OtherServers::new(directory.clone(), relay.key()),
         client_config,
     );
     directory.set_client(&client, &known);
     carrier.set_client(&client, 0);
     let own = relay.listen(web::PORT).map_err(no_port)?;
     let through_others = client.listen(web::PORT).map_err(no_port)?;
-    let services = web::Services::new(&relay, dmsg, carrier.derived());
+    let services = web::Services::new(&relay, dmsg, carrier.record_index());
     let web = [own, through_others].map(|listener| {
         let serving = web::serve(listener, Arc::clone(&services));
         tokio::spawn(serving)
@@ -188,8 +187,8 @@ pub(crate) async fn start_server(
     Ok((server, dht))
 }
 
-/// Makes the node known to the servers of the directory that it does not know: those that started
-/// later, or at the same time.
+/// Pings the servers of the directory that the node does not know, because they started later or at
+/// the same time.
 async fn meet_others(dht: Dht, directory: Directory) {
     let mut wait = MEETING.0;
     loop {
@@ -208,7 +207,7 @@ async fn meet_others(dht: Dht, directory: Directory) {
     }
 }
 
-/// Starts a node, and says what it waits for.
+/// Starts a node, and logs what it waits for.
 async fn start_node(node: DmsgNode<TokioRuntime>, why: impl Fn() -> String) -> Result<Dht> {
     let mut starting = std::pin::pin!(node.start_on(TokioRuntime, entropy));
     let mut patience = PATIENCE.0;
@@ -232,7 +231,7 @@ fn no_port(code: ErrorCode) -> Box<Failure> {
 }
 
 impl Node {
-    /// A server is a full node: a place to start from when nothing else is known.
+    /// Adds servers as bootstrap peers, since every server is a full node.
     fn start_from(&mut self, servers: &[KnownServer]) {
         let known = servers.iter().map(|server| server.key);
         self.from.extend(known.take(MOST_BOOTSTRAP));

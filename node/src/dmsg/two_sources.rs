@@ -1,5 +1,5 @@
-//! An entry from the DHT and from the discovery: both are asked, and the one that its owner signed
-//! later counts.
+//! Reads an entry from the DHT and from the discovery, and prefers the one that its owner signed
+//! later.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,20 +12,20 @@ use skydht_dmsg::discovery::DiscoveryError;
 use skydht_dmsg::entry::Entry;
 
 use super::answering::now;
-use super::entries::Finding;
+use super::entries::EntryFuture;
 
-/// What is remembered from one question to the next.
+/// State shared by all lookups: the circuit breaker of the discovery, and counts.
 #[derive(Default)]
-pub(super) struct TwoSources(Mutex<State>);
+pub(super) struct TwoSources(Mutex<SourceState>);
 
 #[derive(Default)]
-struct State {
+struct SourceState {
     breaker: Breaker,
     stats: Stats,
 }
 
-/// Two entries are the same if their owner signed them at the same moment: a discovery rewrites a
-/// server's type, and names in addresses are looked up here.
+/// Entries are compared by the time of their signature, because a discovery rewrites a server's
+/// type, and host names in addresses are resolved here.
 struct Dated(Entry);
 
 impl PartialEq for Dated {
@@ -42,11 +42,11 @@ fn signed(entry: &Entry) -> Signed {
 }
 
 impl TwoSources {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SourceState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The discovery has answered, whatever it was asked, or has not.
+    /// Records whether the discovery answered any request.
     pub(super) fn note<T>(&self, answer: &Result<T, DiscoveryError>) {
         let breaker = &mut self.lock().breaker;
         match answer {
@@ -56,13 +56,17 @@ impl TwoSources {
         }
     }
 
-    /// What was counted.
+    /// Returns the counts so far.
     pub(super) fn stats(&self) -> Stats {
         self.lock().stats
     }
 
-    /// Asks both. A discovery that failed again and again rests for a while.
-    pub(super) async fn find(&self, dht: Finding, http: Finding) -> Result<Entry, DiscoveryError> {
+    /// Asks both sources. A discovery that failed repeatedly is not asked for a while.
+    pub(super) async fn find(
+        &self,
+        dht: EntryFuture,
+        http: EntryFuture,
+    ) -> Result<Entry, DiscoveryError> {
         let (mut dht, mut http) = (Some(dht), Some(http));
         let mut lookup = Lookup::new(now(), true);
         let mut asked = FuturesUnordered::new();
@@ -136,7 +140,7 @@ mod tests {
         Entry::new(key, 0, at)
     }
 
-    fn says(answer: Result<Entry, DiscoveryError>) -> Finding {
+    fn says(answer: Result<Entry, DiscoveryError>) -> EntryFuture {
         Box::pin(ready(answer))
     }
 

@@ -1,5 +1,5 @@
-//! What a DMSG server answers over HTTP on its own key: how it is, and entries of its store, so
-//! that clients without a DHT find keys, too (specification of discovery, §9).
+//! HTTP services on a DMSG server's own key: its health, and entries of its store for clients
+//! without a DHT (specification of discovery, §9).
 
 use std::sync::{Arc, OnceLock};
 
@@ -21,29 +21,29 @@ use skydht_tokio::TokioRuntime;
 use tokio::sync::watch;
 
 use crate::config::DmsgSettings;
-use crate::derived::Derived;
-use crate::http::{HttpStream, Places, converse};
+use crate::http::{ConnectionSlots, HttpStream, converse};
+use crate::record_index::RecordIndex;
 
 pub(super) use skydht_discovery::DMSG_PORT as PORT;
 
-/// Maximum number of connections. Beyond, quiet ones of the client with the most make room.
+/// Maximum number of connections. At the limit, an idle one of the client with the most is closed.
 const MOST_CONNECTIONS: usize = 64;
 
 const ENTRY: &str = "/dht/entry/";
 
-/// What is answered from.
+/// State that the answers are read from.
 pub(super) struct Services {
     health: Health,
     dht: OnceLock<Dht>,
-    derived: Derived,
+    record_index: RecordIndex,
 }
 
 impl Services {
-    /// Those of this server, whose node is about to start.
+    /// Creates the services of a server whose node is about to start.
     pub(super) fn new(
         relay: &Server<TokioRuntime>,
         dmsg: &DmsgSettings,
-        derived: Derived,
+        record_index: RecordIndex,
     ) -> Arc<Self> {
         let now = Unix(nanos(Clocks::system().unix));
         let mut health = Health::new(now, env!("CARGO_PKG_VERSION"));
@@ -55,18 +55,18 @@ impl Services {
         Arc::new(Self {
             health,
             dht: OnceLock::new(),
-            derived,
+            record_index,
         })
     }
 
-    /// The node has started.
+    /// Sets the node, which answers from then on.
     pub(super) fn node_started(&self, dht: &Dht) {
-        // There is one node a server.
+        // Each server has one node, so that this is called once.
         let _ = self.dht.set(dht.clone());
     }
 
-    /// What the records say that this full node holds; none for another path.
-    async fn derived(&self, uri: &Uri) -> Option<web::Response> {
+    /// Answers from the index of stored records; `None` for another path.
+    async fn record_index(&self, uri: &Uri) -> Option<web::Response> {
         let request = web::request(Method::GET, uri.path_and_query()?.as_str(), Vec::new());
         let services = service::Call::read(&request);
         let transports = transport::Call::read(&request);
@@ -83,7 +83,7 @@ impl Services {
         let Some(dht) = self.dht.get() else {
             return Some(unavailable());
         };
-        let Ok(index) = self.derived.read(dht).await else {
+        let Ok(index) = self.record_index.read(dht).await else {
             return Some(unavailable());
         };
         Some(match (services, transports) {
@@ -126,7 +126,7 @@ impl Services {
     }
 }
 
-/// Whose item a path asks for.
+/// Parses which item a path asks for.
 fn wanted(path: &str, query: &str) -> Result<(PublicKey, Salt), &'static str> {
     let key = path.strip_prefix(ENTRY).unwrap_or_default();
     if key.is_empty() {
@@ -146,16 +146,16 @@ fn wanted(path: &str, query: &str) -> Result<(PublicKey, Salt), &'static str> {
 
 /// Answers the connections of one port until the server closes.
 pub(super) async fn serve(mut listener: Listener, services: Arc<Services>) {
-    let places = Places::new(MOST_CONNECTIONS);
-    // Connections end with the server's sessions.
+    let slots = ConnectionSlots::new(MOST_CONNECTIONS);
+    // The sessions' end closes the connections, so that this channel is never used.
     let (_stop, stopped) = watch::channel(false);
     while let Some(stream) = listener.accept().await {
-        let place = places.take(stream.remote().key).await;
+        let slot = slots.acquire(stream.remote().key).await;
         let (services, stopped) = (Arc::clone(&services), stopped.clone());
         tokio::spawn(async move {
             let answer = |request| answer(Arc::clone(&services), request);
             let io = std::future::ready(Ok(HttpStream(stream)));
-            converse(io, answer, stopped, place).await;
+            converse(io, answer, stopped, slot).await;
         });
     }
 }
@@ -163,11 +163,11 @@ pub(super) async fn serve(mut listener: Listener, services: Arc<Services>) {
 async fn answer(services: Arc<Services>, request: Request<Incoming>) -> Response {
     let uri = request.uri();
     let query = uri.query().unwrap_or_default();
-    let derived = match *request.method() {
-        Method::GET => services.derived(uri).await,
+    let record_index = match *request.method() {
+        Method::GET => services.record_index(uri).await,
         _ => None,
     };
-    if let Some(answer) = derived {
+    if let Some(answer) = record_index {
         return answer.map(Body::from);
     }
     let answer = services.answer(request.method(), uri.path(), query);

@@ -1,4 +1,4 @@
-//! What a node needs of this machine: a directory to write to, ports, open files.
+//! Checks what a node needs of this machine: the state directory, ports, open files, storage.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -7,17 +7,17 @@ use std::path::Path;
 use rustix::fs::{Access, access, statvfs};
 
 use super::report::{Examination, Subject};
-use crate::config::{Settings, StoragePlace};
+use crate::config::{Settings, StorageLocation};
 use crate::report::{FilesReport, Verdict};
 use crate::state_dir::StateDir;
 use crate::{descriptors, private_file, start, verdict};
 
-/// With less room than this on its disk a node works, but not for long.
+/// Free disk space below which the doctor warns.
 const LITTLE_ROOM: u64 = 64 << 20;
-/// What is written to see whether it can be.
+/// Content of the file that tests whether the directory is writable.
 const PROBE: &[u8] = &[0; 16 * 1024];
 
-/// Whether the directory can be made and written to, and by this user alone.
+/// Checks that the directory is writable, and private to this user.
 pub(super) fn state_dir(found: &mut Examination, state: &StateDir) {
     let path = state.path();
     let shown = path.display();
@@ -92,7 +92,7 @@ fn write_probe(dir: &Path) -> std::io::Result<()> {
         file.write_all(PROBE)?;
         file.sync_all()
     });
-    // Whatever came of it.
+    // The file is removed even if it was written in part.
     let _ = std::fs::remove_file(&path);
     written
 }
@@ -113,7 +113,7 @@ fn room(found: &mut Examination, dir: &Path) {
     );
 }
 
-/// Whether the addresses that the node would listen at are free.
+/// Checks that the node's addresses are free.
 pub(super) fn ports(found: &mut Examination, settings: &Settings) {
     if !settings.dmsg.is_on() {
         port(found, Subject::Listen, "peers", "listen", settings.listen);
@@ -149,7 +149,7 @@ fn port(found: &mut Examination, subject: Subject, whom: &str, key: &str, addr: 
     found.bad(subject, Verdict::Red, cause, &failure.message, remedy);
 }
 
-/// Whether there may be enough connections.
+/// Checks that the limit of open files allows the configured connections.
 pub(super) fn open_files(found: &mut Examination, settings: &Settings) {
     let files = descriptors::raise();
     let report = FilesReport {
@@ -164,9 +164,9 @@ pub(super) fn open_files(found: &mut Examination, settings: &Settings) {
     }
 }
 
-/// Whether a storage outside of the state directory takes items.
+/// Checks that a storage outside the state directory accepts items.
 pub(super) fn storage(found: &mut Examination, settings: &Settings) {
-    let StoragePlace::Redis(url) = &settings.storage.place else {
+    let StorageLocation::Redis(url) = &settings.storage.location else {
         return;
     };
     match crate::storage::redis(settings, url).1 {

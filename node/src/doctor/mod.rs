@@ -1,5 +1,5 @@
-//! What keeps a node from doing its work: asked of the node if one runs, else looked for around it,
-//! through the loader, files and sockets that `skydht run` would use.
+//! `skydht doctor`: diagnoses a node. A running node is asked; otherwise its surroundings are
+//! checked, with the same loader, files and sockets as in `skydht run`.
 
 mod machine;
 mod network;
@@ -19,7 +19,7 @@ use crate::report::{StatusReport, Verdict};
 use crate::state_dir::StateDir;
 use crate::{keys, private_file};
 
-/// Looks at everything. Questions to others end after `patience` each.
+/// Runs all checks. Each request to a peer ends after `patience`.
 pub(crate) async fn examine(common: &Common, patience: Duration) -> DoctorReport {
     let mut found = Examination::default();
     let loaded = match configuration(common, []) {
@@ -81,7 +81,7 @@ pub(crate) async fn examine(common: &Common, patience: Duration) -> DoctorReport
     found.into()
 }
 
-/// A node that runs says itself how it is.
+/// Adds the status of a running node.
 async fn node(found: &mut Examination, state: &StateDir) {
     let status: Result<StatusReport> = async {
         let endpoint = state.endpoint()?;
@@ -103,7 +103,7 @@ async fn node(found: &mut Examination, state: &StateDir) {
     }
 }
 
-/// The key that the node would have.
+/// Checks the node's key.
 fn key(found: &mut Examination, settings: &Settings) {
     let secret = keys::from_environment().and_then(|secret| match secret {
         Some(secret) => Ok(Some((secret, keys::SECRET_KEY_VARIABLE.to_owned()))),

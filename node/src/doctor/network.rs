@@ -1,4 +1,4 @@
-//! What a node needs of others: a discovery, servers, peers to start from, the time.
+//! Checks what a node needs of others: a discovery, servers, bootstrap peers, the time.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::report::Verdict;
 use crate::state_dir::StateDir;
 use crate::{dmsg, keys, known_peers, start, verdict};
 
-/// Peers that are asked for a sign of life.
+/// Maximum number of peers that are pinged.
 const MOST_ASKED: usize = 16;
 
 pub(super) async fn examine(
@@ -30,7 +30,7 @@ pub(super) async fn examine(
     }
 }
 
-/// The discovery, its servers, and the time that it says.
+/// Checks the discovery, its servers, and the clock against the discovery's.
 async fn over_dmsg(found: &mut Examination, settings: &Settings) {
     let clock = Clock::default();
     let reachable = dmsg::Reachable::look(&settings.dmsg, clock.clone()).await;
@@ -40,7 +40,7 @@ async fn over_dmsg(found: &mut Examination, settings: &Settings) {
             None => found.fine(Subject::Discovery, format_args!("{url} answers")),
             Some(why) => found.bad(
                 Subject::Discovery,
-                // Servers that are known anyway carry a node, too.
+                // Other known servers suffice for a node.
                 if connected > 0 { Verdict::Yellow } else { Verdict::Red },
                 "the DMSG discovery does not answer",
                 format_args!("{url}: {why}"),
@@ -76,7 +76,7 @@ async fn over_dmsg(found: &mut Examination, settings: &Settings) {
     }
 }
 
-/// The peers to start from: those that are configured, else those that are remembered.
+/// Checks the bootstrap peers: the configured ones, or else those remembered.
 async fn on_tcp(
     found: &mut Examination,
     settings: &Settings,
@@ -121,14 +121,14 @@ async fn on_tcp(
     );
 }
 
-/// Asks each peer for a sign of life, under a key of the moment; why those failed that did.
+/// Pings each peer under a new key; returns the causes of failures.
 async fn ask(settings: &Settings, peers: Vec<BootstrapPeer>, patience: Duration) -> Vec<String> {
     if peers.is_empty() {
         return Vec::new();
     }
     let mut config = settings.node.clone();
     config.serve = false;
-    // Why a dial failed is remembered of these alone.
+    // The transport keeps the cause of a failed dial only for bootstrap peers.
     config.bootstrap = peers.clone();
     let started = async {
         let secret = keys::generate()?;

@@ -1,4 +1,4 @@
-//! What was looked at, and what is wrong.
+//! Report of `skydht doctor`: what was checked, and what is wrong.
 
 use std::fmt::{self, Display};
 
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::output::Human;
 use crate::report::{Reason, StatusReport, Verdict, from_ms};
 
-/// What is looked at.
+/// Subject of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Subject {
     Configuration,
@@ -48,29 +48,29 @@ impl Subject {
     }
 }
 
-/// One thing that was looked at.
+/// A check with its result.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Examined {
-    /// What.
+    /// Name of the subject.
     pub(crate) check: String,
     pub(crate) ok: bool,
-    /// What was seen.
+    /// What was found.
     pub(crate) detail: String,
 }
 
-/// Why a verdict is not green.
+/// A reason for a verdict other than green.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct Finding {
+pub(crate) struct EntryFuture {
     pub(crate) verdict: Verdict,
-    /// What it is about.
+    /// Name of the subject.
     pub(crate) check: String,
     pub(crate) cause: String,
     pub(crate) evidence: String,
-    /// The command to run, or what else to do.
+    /// The command to run, or another advice.
     pub(crate) remedy: String,
 }
 
-impl Display for Finding {
+impl Display for EntryFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             verdict,
@@ -83,23 +83,23 @@ impl Display for Finding {
     }
 }
 
-/// The result of an examination.
+/// Report of all checks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct DoctorReport {
     pub(crate) schema: String,
     pub(crate) verdict: Verdict,
-    /// Whether a node runs on the state directory.
+    /// Whether a node runs with this state directory.
     pub(crate) running: bool,
-    /// Its key, or the one that it would have.
+    /// Key of the running node, or else of the configured key file.
     pub(crate) key: Option<PublicKey>,
-    /// Everything that was looked at.
+    /// All checks.
     pub(crate) checked: Vec<Examined>,
-    /// Why it is not green; the root cause first.
-    pub(crate) reasons: Vec<Finding>,
+    /// Reasons for the verdict; the root cause is first.
+    pub(crate) reasons: Vec<EntryFuture>,
 }
 
 impl DoctorReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.doctor/1";
 }
 
@@ -124,17 +124,17 @@ impl Display for DoctorReport {
     }
 }
 
-/// An examination under way.
+/// The results collected so far.
 #[derive(Default)]
 pub(super) struct Examination {
     pub(super) running: bool,
     pub(super) key: Option<PublicKey>,
     checked: Vec<Examined>,
-    findings: Vec<Finding>,
+    findings: Vec<EntryFuture>,
 }
 
 impl Examination {
-    /// Something is as it should be.
+    /// Adds a successful check.
     pub(super) fn fine(&mut self, subject: Subject, detail: impl Display) {
         self.checked.push(Examined {
             check: subject.name().into(),
@@ -143,7 +143,7 @@ impl Examination {
         });
     }
 
-    /// Something is wrong.
+    /// Adds a failed check.
     pub(super) fn bad(
         &mut self,
         subject: Subject,
@@ -152,7 +152,7 @@ impl Examination {
         evidence: impl Display,
         remedy: impl Display,
     ) {
-        self.found(Finding {
+        self.found(EntryFuture {
             verdict,
             check: subject.name().into(),
             cause: cause.to_string(),
@@ -161,7 +161,7 @@ impl Examination {
         });
     }
 
-    /// Something that a node needs failed; `remedy` is for failures that say none.
+    /// Adds a failure; `remedy` is used if it has no hint.
     pub(super) fn failed(
         &mut self,
         subject: Subject,
@@ -173,7 +173,7 @@ impl Examination {
         self.bad(subject, Verdict::Red, cause, &failure.message, remedy);
     }
 
-    fn found(&mut self, finding: Finding) {
+    fn found(&mut self, finding: EntryFuture) {
         self.checked.push(Examined {
             check: finding.check.clone(),
             ok: false,
@@ -182,12 +182,12 @@ impl Examination {
         self.findings.push(finding);
     }
 
-    /// What the verdict on a node says.
+    /// Adds a reason from a running node's status.
     pub(super) fn reason(&mut self, reason: Reason) {
         let check = reason
             .check
             .map_or(Subject::Node.name(), |check| check.name());
-        self.found(Finding {
+        self.found(EntryFuture {
             verdict: reason.verdict,
             check: check.into(),
             cause: reason.cause,
@@ -196,7 +196,7 @@ impl Examination {
         });
     }
 
-    /// A node that runs said how it is.
+    /// Adds the status of a running node.
     pub(super) fn node(&mut self, status: StatusReport) {
         self.key = Some(status.key);
         let uptime = Human(from_ms(status.uptime_ms));
@@ -211,7 +211,7 @@ impl Examination {
 
 impl From<Examination> for DoctorReport {
     fn from(mut found: Examination) -> Self {
-        // Causes come before what follows from them; the worst first.
+        // The worst findings come first; among equals, causes precede their effects.
         found
             .findings
             .sort_by_key(|it| std::cmp::Reverse(it.verdict));

@@ -1,23 +1,23 @@
-//! Reading a request's body, within bounds of length and time.
+//! Reads request bodies, with bounds on length and time.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use http_body_util::BodyExt as _;
 
-/// Of bodies that are too long, this much is read.
+/// Longest part of an oversized body that is read and discarded, in bytes.
 const MOST_DROPPED: usize = 4 << 20;
-/// A body must be there after this.
+/// Longest wait for a body.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why there is no body.
+/// Why a body could not be read.
 #[derive(Debug)]
 pub(crate) enum BodyError {
-    /// It did not come in time.
+    /// It was incomplete after the timeout.
     Late,
-    /// It broke off.
+    /// The connection failed.
     Broken(axum::Error),
-    /// It is too long.
+    /// It is longer than allowed.
     TooLong,
 }
 
@@ -36,7 +36,8 @@ async fn bytes(mut body: Body, longest: usize) -> Result<Vec<u8>, BodyError> {
             continue;
         };
         length += data.len();
-        // A little more is read and dropped: who is still sending would not see the answer.
+        // The excess is read and discarded, because a client that is still sending would not read
+        // the response.
         if length > MOST_DROPPED {
             break;
         }

@@ -1,4 +1,4 @@
-//! Asking: one request a connection.
+//! The HTTP client: one request per connection.
 
 use std::error::Error;
 use std::time::Duration;
@@ -20,11 +20,11 @@ use super::tls;
 use crate::clock::Clock;
 use crate::names;
 
-/// A discovery's longest answer, 4096 servers, is far below.
+/// Largest accepted response, in bytes; a discovery's list of 4096 servers is far smaller.
 const LONGEST_ANSWER: usize = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends a request over a fresh connection, and reads the response of at most `longest` bytes.
+/// Sends a request over `io`, and reads a response of at most `longest` bytes.
 pub(crate) async fn send<T>(
     io: T,
     request: Request<Full<Bytes>>,
@@ -39,7 +39,7 @@ where
         let body = Limited::new(body, longest).collect().await?.to_bytes();
         Ok(Response::from_parts(head, body))
     };
-    // The connection moves the bytes; it ends no later than the answer that it carries.
+    // The connection must be polled to transfer data; it ends no earlier than the response.
     let mut connection = std::pin::pin!(connection);
     let mut answer = std::pin::pin!(answer);
     tokio::select! {
@@ -51,8 +51,8 @@ where
     }
 }
 
-/// Sends the requests of discovery clients over TCP, TLS or DMSG, as their URIs say, within the
-/// surrounding tokio runtime. Their answers say what time it is.
+/// Sends the requests of discovery clients over TCP, TLS or DMSG, according to the URI, on the
+/// surrounding tokio runtime. The `Date` headers of responses set `clock`.
 pub(crate) struct Exchanger {
     pub(crate) clock: Clock,
     pub(crate) dialer: ServiceDialer,
@@ -105,14 +105,14 @@ async fn exchange(
     Ok(response.map(|body| body.to_vec()))
 }
 
-/// A host's name or address; brackets belong to the text of an IPv6 address alone.
+/// Returns the host name or address without the brackets of an IPv6 address.
 fn name(authority: &Authority) -> &str {
     let name = authority.host();
     let name = name.strip_prefix('[').unwrap_or(name);
     name.strip_suffix(']').unwrap_or(name)
 }
 
-/// A connection to a host; its name is looked up anew each time.
+/// Connects to a host, whose name is resolved each time.
 async fn connect(authority: &Authority, default_port: u16) -> Result<TcpStream, ExchangeError> {
     let mut causes = Vec::new();
     let port = authority.port_u16().unwrap_or(default_port);

@@ -1,4 +1,4 @@
-//! Streams to services on DMSG, over the sessions of this process's client.
+//! Dials services on DMSG, over the sessions of this process's client.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,38 +11,38 @@ use skydht_dmsg::entry::{ClientFields, Entry, ServerFields};
 use skydht_dmsg::object::Address;
 use skydht_tokio::TokioRuntime;
 
-/// Dials services on DMSG once there is a client. Clones are the same one.
+/// Dials services on DMSG once a client is set. Clones share the client.
 ///
-/// A service has no entry (specification of DMSG in 2026, §4.4), and a discovery on DMSG is what
-/// entries are asked of: so a dial here asks no discovery, by its type. The service is looked for
-/// at every server that is known.
+/// A service has no entry in the discovery (specification of DMSG in 2026, §4.4), and a discovery
+/// on DMSG is dialled in order to ask for entries. A dial here therefore uses a type that cannot
+/// ask a discovery, and looks for the service at every known server.
 #[derive(Clone, Default)]
-pub(crate) struct ServiceDialer(Arc<Mutex<State>>);
+pub(crate) struct ServiceDialer(Arc<Mutex<DialerState>>);
 
 #[derive(Default)]
-struct State {
-    /// Weak: the client holds its discovery, which holds this.
+struct DialerState {
+    /// A weak reference, because the client owns its discovery, which owns this dialer.
     client: Option<WeakClient<TokioRuntime>>,
     servers: Servers,
 }
 
-/// The servers that are known.
+/// The known servers.
 #[derive(Clone, Default)]
 struct Servers(Vec<KnownServer>);
 
 impl ServiceDialer {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DialerState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on dials go over this client, and to services at these servers.
+    /// Sets the client to dial over, and the servers where services may be found.
     pub(crate) fn set(&self, client: &Client<TokioRuntime>, servers: &[KnownServer]) {
         let mut state = self.lock();
         state.client = Some(client.downgrade());
         state.servers = Servers(servers.to_vec());
     }
 
-    /// A stream to a service.
+    /// Opens a stream to a service.
     pub(super) async fn dial(
         &self,
         key: PublicKey,

@@ -1,4 +1,4 @@
-//! Answering, with bounds on connections, requests and time.
+//! The HTTP server, with bounds on connections, requests and time.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -20,37 +20,39 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tokio_rustls::TlsAcceptor;
 
-use super::pace::Pace;
-use super::patient::Patient;
-use super::places::{Place, Places};
+use super::connection_slots::{ConnectionSlot, ConnectionSlots};
+use super::rate_limit::RateLimit;
 use super::tls;
+use super::write_timeout::WriteTimeout;
 use crate::failure::{Code, Failure, Result};
 
-/// A request's head must be there after this; idle connections are closed after it, too.
+/// Longest wait for a request's head, and for a next request on an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests under way when the server stops get this long.
+/// Longest wait for requests in progress when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes of a request's head, and of answers that wait to be written.
+/// Buffer limit for a request's head, and for responses to be written, in bytes.
 const MOST_BUFFERED: usize = 16 * 1024;
-/// Requests of one connection that has shown no right to be here; then it is closed.
+/// Maximum number of requests on a connection that is not trusted; it is closed afterwards.
 const MOST_UNTRUSTED: u32 = 20;
-/// As many connections are taken without waiting after a pause.
+/// Number of connections that are accepted without delay after a pause.
 const BURST: u32 = 256;
 
-/// Among a response's extensions: the caller has shown a right to be here.
+/// Extension of a response to a caller that proved its right to access; the connection becomes
+/// trusted.
 #[derive(Clone, Copy)]
 pub(crate) struct Trusted;
 
-/// How much a server does.
+/// Limits of a server.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
-    /// Connections at once. Beyond, quiet ones make room: see [`Places`].
+    /// Maximum number of concurrent connections; at the limit, idle ones are replaced, see
+    /// [`ConnectionSlots`].
     pub(crate) connections: usize,
-    /// Connections that are taken a second, over time; more wait.
+    /// Connections accepted per second on average; further ones wait.
     pub(crate) a_second: u32,
 }
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Server {
     addr: SocketAddr,
     stop: watch::Sender<bool>,
@@ -58,7 +60,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves `what` on `listener` until [`Server::stop`].
+    /// Serves `what` on `listener` until [`Server::stop`]; `what` names it in the log.
     pub(crate) fn start<F, O>(
         listener: TcpListener,
         what: &'static str,
@@ -78,20 +80,20 @@ impl Server {
         Ok(Self { addr, stop, task })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens at.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Takes no more requests, and waits a little for those under way.
+    /// Stops accepting requests, and waits briefly for those in progress.
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(true);
-        // The task ends by itself after the drain timeout; a panic in it was reported already.
+        // The task ends after the drain timeout; a panic in it has been logged.
         let _ = self.task.await;
     }
 }
 
-/// The address that a request came from, as its extension.
+/// Extension of a request: the client's address.
 #[derive(Clone, Copy)]
 pub(crate) struct RemoteIp(pub(crate) IpAddr);
 
@@ -106,8 +108,8 @@ async fn serve<F, O>(
     F: Fn(Request<Incoming>) -> O + Clone + Send + Sync + 'static,
     O: Future<Output = Response> + Send + 'static,
 {
-    let places = Places::new(limits.connections);
-    let mut pace = Pace::new(limits.a_second, BURST);
+    let slots = ConnectionSlots::new(limits.connections);
+    let mut rate_limit = RateLimit::new(limits.a_second, BURST);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -117,13 +119,13 @@ async fn serve<F, O>(
         };
         match accepted {
             Ok((stream, addr)) => {
-                let turn = pace.take();
-                let place = async {
+                let turn = rate_limit.take();
+                let slot = async {
                     sleep_until(turn).await;
-                    places.take(addr.ip()).await
+                    slots.acquire(addr.ip()).await
                 };
-                let place = tokio::select! {
-                    place = place => place,
+                let slot = tokio::select! {
+                    slot = slot => slot,
                     _ = stopped.changed() => break,
                 };
                 let (answer, stopped, tls) = (answer.clone(), stopped.clone(), tls.clone());
@@ -134,15 +136,16 @@ async fn serve<F, O>(
                     };
                     let Some(acceptor) = tls else {
                         let io = ready(Ok(TokioIo::new(stream)));
-                        return converse(io, answer, stopped, place).await;
+                        return converse(io, answer, stopped, slot).await;
                     };
                     let io = tls::accept(&acceptor, stream).map_ok(TokioIo::new);
-                    converse(io, answer, stopped, place).await;
+                    converse(io, answer, stopped, slot).await;
                 });
             }
             Err(error) => {
                 tracing::warn!(%error, "{what} cannot accept a connection");
-                // Out of descriptors, mostly: trying again at once would only burn time.
+                // Usually the process is out of file descriptors; retrying immediately would keep a
+                // processor busy.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -154,23 +157,23 @@ async fn serve<F, O>(
     .await;
 }
 
-/// Answers the requests of one connection, once it stands, until it ends, must make room, or
-/// `stopped` changes.
+/// Answers the requests of one connection, after `io` has established it. Ends with the connection,
+/// when its slot is replaced, or when `stopped` changes.
 pub(crate) async fn converse<T, F, O, S>(
     io: impl Future<Output = io::Result<T>>,
     answer: F,
     mut stopped: watch::Receiver<bool>,
-    mut place: Place<S>,
+    mut slot: ConnectionSlot<S>,
 ) where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
     F: Fn(Request<Incoming>) -> O,
     O: Future<Output = Response>,
     S: Ord + Clone,
 {
-    let mut killed = std::pin::pin!(place.killed());
+    let mut evicted = std::pin::pin!(slot.evicted());
     let io = tokio::select! {
         io = io => io,
-        () = killed.as_mut() => return,
+        () = evicted.as_mut() => return,
         _ = stopped.changed() => return,
     };
     let io = match io {
@@ -179,13 +182,13 @@ pub(crate) async fn converse<T, F, O, S>(
     };
     let untrusted = AtomicU32::new(0);
     let service = service_fn(|request| {
-        let (answer, place, untrusted) = (answer(request), &place, &untrusted);
+        let (answer, slot, untrusted) = (answer(request), &slot, &untrusted);
         async move {
-            place.set_asks(true);
+            slot.set_answering(true);
             let mut response = answer.await;
-            place.set_asks(false);
+            slot.set_answering(false);
             if response.extensions().get::<Trusted>().is_some() {
-                place.trust();
+                slot.trust();
             } else {
                 let before = untrusted.fetch_add(1, Ordering::Relaxed);
                 if before + 1 >= MOST_UNTRUSTED {
@@ -200,11 +203,11 @@ pub(crate) async fn converse<T, F, O, S>(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MOST_BUFFERED)
-        .serve_connection(Patient::new(io), service);
+        .serve_connection(WriteTimeout::new(io), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = killed => return,
+        () = evicted => return,
         _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await

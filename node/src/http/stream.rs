@@ -1,4 +1,4 @@
-//! A byte stream of `futures-io`, such as DMSG's, as hyper wants it.
+//! Adapts a byte stream of `futures-io`, such as one of DMSG, for hyper.
 
 use std::io;
 use std::pin::Pin;
@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-/// Bytes read at once.
+/// Size of one read, in bytes.
 const CHUNK: usize = 4096;
 
-/// The stream.
+/// A stream in the form that hyper needs.
 pub(crate) struct HttpStream<S>(pub(crate) S);
 
 impl<S: AsyncRead + Unpin> Read for HttpStream<S> {

@@ -1,4 +1,4 @@
-//! HTTPS: TLS under a connection, as a client and as a server.
+//! TLS for HTTPS clients and servers.
 
 use std::error::Error;
 use std::io;
@@ -18,10 +18,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-/// A handshake must be over after this.
+/// Longest duration of a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// With the system's certificates, which are read once.
+/// Client configuration with the system's root certificates, which are loaded once.
 static CONNECTOR: OnceCell<TlsConnector> = OnceCell::const_new();
 
 async fn connector() -> io::Result<&'static TlsConnector> {
@@ -32,7 +32,7 @@ async fn connector() -> io::Result<&'static TlsConnector> {
     CONNECTOR.get_or_try_init(read).await
 }
 
-/// TLS on a connection to the host of this name or address.
+/// Establishes TLS with a host, whose certificate must match its name or address.
 pub(super) async fn connect(
     stream: TcpStream,
     host: &str,
@@ -49,7 +49,7 @@ pub(super) async fn connect(
     }
 }
 
-/// TLS on a connection that was accepted.
+/// Establishes TLS on an accepted connection.
 pub(super) async fn accept<T: AsyncRead + AsyncWrite + Unpin>(
     acceptor: &TlsAcceptor,
     stream: T,
@@ -57,18 +57,19 @@ pub(super) async fn accept<T: AsyncRead + AsyncWrite + Unpin>(
     timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await?
 }
 
-/// Why a server's certificate cannot be used.
+/// Why a certificate cannot be used; each variant has a description.
 #[derive(Debug)]
 pub(crate) enum CertificateError {
-    /// The file with the chain, and what is wrong with it.
+    /// The file with the certificate chain is unusable.
     Chain(String),
-    /// The file with the key.
+    /// The file with the private key is unusable.
     Key(String),
-    /// They do not belong together.
+    /// Certificate and key do not match.
     Pair(String),
 }
 
-/// A server's side, from two PEM files: its chain of certificates, its own first, and its key.
+/// Creates a server's TLS configuration from two PEM files: the chain, which starts with the
+/// server's certificate, and the private key.
 pub(crate) fn acceptor(chain: &Path, key: &Path) -> Result<TlsAcceptor, CertificateError> {
     let wrong = |error: &dyn std::fmt::Display| CertificateError::Chain(error.to_string());
     let certificates = CertificateDer::pem_file_iter(chain)

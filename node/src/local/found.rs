@@ -1,4 +1,4 @@
-//! Services and transports, from the records that this node or a full node holds.
+//! Services and transports, from records stored on this node or on another full node.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::http::Exchanger;
 use crate::local::Local;
 use crate::report::{ServicesReport, TransportsReport};
 
-/// A full node must have answered after this.
+/// Longest wait for another full node.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Full nodes that are asked, one after the other.
+/// Maximum number of full nodes that are asked, one after the other.
 const MOST_ASKED: usize = 4;
 
 impl Local {
-    /// Services of a type: what this node holds if it is a full node, else what one of the DMSG
-    /// servers holds, which are full nodes.
+    /// Returns the services of a type: from this node's records if it is a full node, else from a
+    /// connected DMSG server, which is one.
     pub(crate) async fn services(&self, body: &ServicesBody) -> Result<ServicesReport> {
         if body.kind.is_empty() {
             return Err(Failure::new(Code::Usage, "`type` is empty"));
@@ -38,7 +38,7 @@ impl Local {
                 services,
             });
         }
-        let index = self.condition().derived().read(&dht).await?;
+        let index = self.condition().record_index().read(&dht).await?;
         let query = ServiceQuery {
             kind: ServiceKind::of(&body.kind),
             country: body.country.clone(),
@@ -84,11 +84,11 @@ impl Local {
         None
     }
 
-    /// Transports of a visor, or the one with an id, as far as this node holds them.
+    /// Returns the transports of a visor, or the one with an id, from this node's records.
     pub(crate) async fn transports(&self, body: &TransportsBody) -> Result<TransportsReport> {
         let dht = self.dht(None).await?;
         let is_full = dht.snapshot().await?.full_node;
-        let index = self.condition().derived().read(&dht).await?;
+        let index = self.condition().record_index().read(&dht).await?;
         let transports = match (&body.edge, &body.id) {
             (Some(edge), None) => index.transports_of(edge).map(Into::into).collect(),
             (None, Some(id)) => index.transport(id).into_iter().map(Into::into).collect(),

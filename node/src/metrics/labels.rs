@@ -1,9 +1,9 @@
-//! The labels that are the program's own; the others are the core's.
+//! Label values defined by the program; the others are defined by the core.
 
 use skydht_core::label_names;
 use skydht_core::node::{Counter, Label, Limit};
 
-/// What a node is in its network.
+/// Role of a node in its network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
     Node,
@@ -28,7 +28,7 @@ label_names!(BootstrapState {
     Unreachable => "unreachable",
 });
 
-/// How a peer broke the protocol.
+/// Kind of a protocol violation by a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum WireError {
     FrameLength,
@@ -67,7 +67,7 @@ impl WireError {
     }
 }
 
-/// What a peer said that is not so.
+/// Kind of a false statement by a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Lie {
     ForgedSender,
@@ -103,7 +103,7 @@ impl Lie {
     }
 }
 
-/// What carries the DHT.
+/// Transport of the DHT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Transport {
     Tcp,
@@ -115,7 +115,7 @@ label_names!(Transport {
     Dmsg => "dmsg",
 });
 
-/// Whether something was done.
+/// Result of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Done {
     Ok,
@@ -127,7 +127,7 @@ label_names!(Done {
     Failed => "failed",
 });
 
-/// What happened to a peer of the routing table.
+/// Kind of a change to the routing table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RoutingChange {
     Added,
@@ -151,7 +151,7 @@ impl RoutingChange {
     }
 }
 
-/// Items held, by whose they are.
+/// Class of stored items, by their publisher.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum StoreClass {
     Public,
@@ -188,14 +188,14 @@ impl Removal {
     }
 }
 
-/// How an own item does.
+/// State of an own item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum OwnItemState {
-    /// Peers hold it.
+    /// Peers store it.
     Held,
-    /// It was published, and no peer took or renewed it the last time.
+    /// It was published, but no peer stored or renewed it last time.
     Unheld,
-    /// It has reached no peer yet.
+    /// It has not reached any peer yet.
     Unpublished,
 }
 
@@ -205,7 +205,7 @@ label_names!(OwnItemState {
     Unpublished => "unpublished",
 });
 
-/// Bounded queues and tables; each is what a limit bounds.
+/// Bounded queues and tables, each with its limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Queue {
     Streams,
@@ -256,7 +256,7 @@ impl Queue {
     }
 }
 
-/// Where items are kept across restarts.
+/// Storage of items across restarts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Backend {
     File,
@@ -268,7 +268,7 @@ label_names!(Backend {
     Redis => "redis",
 });
 
-/// What is looked up in a discovery.
+/// Kind of record that is looked up in a discovery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Record {
     DmsgEntry,
@@ -278,16 +278,16 @@ label_names!(Record {
     DmsgEntry => "dmsg_entry",
 });
 
-/// What answered.
+/// Source of the answer to a lookup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Answerer {
-    /// The DHT had it.
+    /// The DHT had the record.
     Dht,
-    /// The discovery had it.
+    /// The discovery had the record.
     Http,
-    /// The discovery said that there is none.
+    /// The discovery answered that there is none.
     HttpMiss,
-    /// Neither could be asked.
+    /// Neither source could be asked.
     Unknown,
 }
 
@@ -298,14 +298,15 @@ label_names!(Answerer {
     Unknown => "unknown",
 });
 
-/// A bucket of the routing table: those that only networks of billions fill are one.
+/// A bucket of the routing table. Those that only a network of billions of peers fills are
+/// combined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Bucket(u8);
 
 const BUCKETS: usize = 33;
 
 impl Bucket {
-    /// The one of peers that share a prefix of this length.
+    /// Returns the bucket of peers that share a prefix of this length.
     pub(super) fn of(index: u8) -> Self {
         Self(index.min(BUCKETS as u8 - 1))
     }

@@ -1,7 +1,7 @@
-//! What a node counts and measures, in Prometheus' text format. docs/metrics.md lists the series.
+//! Metrics of a node in Prometheus' text format. docs/metrics.md lists the series.
 //!
-//! Labels come from enums whose values are all written each time, so that a series exists, at 0,
-//! from the first second, and no peer can add one.
+//! Labels are enums, and every value is always written. Each series therefore exists, at 0, from
+//! the start, and no peer can add one.
 
 mod labels;
 mod series;
@@ -16,10 +16,10 @@ use series::Series;
 use text::Text;
 use view::View;
 
-/// What the text is sent as.
+/// Content type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All series of a node: `seen` and `own` are none and empty until it is up.
+/// Renders all series of a node; `seen` is `None` and `own` is empty until it has started.
 pub(crate) fn render(status: &StatusReport, seen: Option<&Seen>, own: &[OwnItem]) -> String {
     let view = View::new(status, seen, own);
     let mut text = Text::default();

@@ -1,13 +1,13 @@
-//! The series: names, kinds, labels, meanings.
+//! The table of series: name, kind, labels, help text.
 
-/// What a series' values mean to a reader.
+/// Kind of a series.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// Only grows, from 0 at the start of the process.
     Counter,
-    /// How it is now.
+    /// The current value.
     Gauge,
-    /// How often values fell below bounds.
+    /// Cumulative counts of values below bounds.
     Histogram,
 }
 
@@ -30,7 +30,7 @@ macro_rules! series {
         }
 
         impl Series {
-            /// All of them, in the order in which they are written.
+            /// All families, in the order of the output.
             pub(super) const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             pub(super) const fn name(self) -> &'static str {

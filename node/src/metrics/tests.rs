@@ -1,4 +1,4 @@
-//! The rules for series, each a test.
+//! Rules for series, each of which is a test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::condition::Condition;
 use crate::report::tests::{snapshot, status};
 use crate::status::About;
 
-/// For a counter of what went wrong: the counter of all tries among which it is counted. One with a
-/// label `outcome` or `verdict` has both in itself.
+/// Returns the counter of all attempts for a counter of failures. A series with a label `outcome`
+/// or `verdict` contains both.
 fn attempts(series: Series) -> Option<Series> {
     match series {
         Series::WireErrors | Series::Liars | Series::LimitHits => Some(Series::RpcServed),
@@ -25,7 +25,7 @@ fn attempts(series: Series) -> Option<Series> {
     }
 }
 
-/// Most series of one node.
+/// Maximum number of series of one node.
 const MOST_SERIES: usize = 1_000;
 
 fn about() -> About {
@@ -47,7 +47,7 @@ fn seen() -> Seen {
     }
 }
 
-/// Each series with its value.
+/// Parses each series with its value.
 fn series_of(text: &str) -> BTreeMap<String, f64> {
     let mut found = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -166,7 +166,7 @@ fn the_text_is_as_prometheus_reads_it() {
     }
     assert_eq!(families, Series::ALL.len());
     assert!(text.ends_with('\n'));
-    // Buckets hold what is below them, and the last one all.
+    // Buckets are cumulative, and the last one contains all values.
     let series = series_of(&text);
     for name in series.keys().filter(|name| name.contains("le=\"+Inf\"")) {
         let count = name
@@ -196,7 +196,7 @@ fn a_node_that_served_shows_it_under_the_right_labels() {
             &format!("skydht_limit_hits_total{{limit=\"{limit}\"}}"),
             7.0,
         ),
-        // Alone: no peers, and nothing else is wrong.
+        // The node has no peers, and no other problem.
         ("skydht_health_check_ok{check=\"peers\"}", 0.0),
         ("skydht_health_check_ok{check=\"clock\"}", 1.0),
     ] {
@@ -225,7 +225,7 @@ fn the_documents_table_is_that_of_the_code() {
         written, table,
         "SKYDHT_UPDATE_GOLDEN=1 writes docs/metrics.md"
     );
-    // Counters that are named as having no series are counters.
+    // Counters that are documented as having no series must exist.
     let (_, named) = text.rsplit_once("alone: ").unwrap();
     for name in named.split('`').skip(1).step_by(2) {
         let exists = Counter::ALL.iter().any(|counter| counter.name() == name);
@@ -233,7 +233,7 @@ fn the_documents_table_is_that_of_the_code() {
     }
 }
 
-/// What a rule or a panel asks: each name of ours in it with what stands in its braces.
+/// Parses an alert or panel expression: each name of this program with the text in its braces.
 fn selectors(expression: &str) -> Vec<(&str, &str)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let starts = expression.match_indices("skydht_");
@@ -247,7 +247,7 @@ fn selectors(expression: &str) -> Vec<(&str, &str)> {
     selectors.collect()
 }
 
-/// Fails for a name, a label or a value that no node has.
+/// Fails if the expression contains a name, label or value that no node exposes.
 #[track_caller]
 fn fits(expression: &str) {
     let text = started();
@@ -274,7 +274,7 @@ fn fits(expression: &str) {
                 assert!(is_there, "{name} has no {pair}");
             }
         }
-        // What is grouped by is a label of some series of the expression.
+        // Labels to group by must belong to a series of the expression.
         for group in expression.split("by (").skip(1) {
             let (group, _) = group.split_once(')').unwrap();
             for label in group.split(", ") {
@@ -315,7 +315,7 @@ fn every_alert_asks_for_series_that_there_are_and_names_a_command() {
         let annotations = field("annotations:");
         assert!(annotations.contains("summary: \"") && annotations.contains("command: \""));
     }
-    // Every check of the verdict has an alert; limits have one by their hits.
+    // Every check of the verdict has an alert; for limits, it is based on their hits.
     for check in crate::report::Check::ALL {
         let name = check.name();
         assert!(
@@ -338,7 +338,7 @@ fn every_panel_asks_for_series_that_there_are() {
             }
         }
     }
-    // Those that a picture would say nothing with.
+    // Series that would be meaningless in a panel.
     let hidden = [
         Series::BuildInfo,
         Series::NodeInfo,

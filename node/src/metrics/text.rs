@@ -1,4 +1,4 @@
-//! Prometheus' text format.
+//! Writes Prometheus' text format.
 
 use std::fmt::{Display, Write as _};
 
@@ -6,10 +6,10 @@ use skydht_core::node::{Histogram, Label};
 
 use super::series::Series;
 
-/// Nanoseconds of a second.
+/// Nanoseconds per second.
 const NANOS: f64 = 1e9;
 
-/// The text, family by family.
+/// The text, written family by family.
 #[derive(Default)]
 pub(super) struct Text(String);
 
@@ -20,7 +20,7 @@ impl From<Text> for String {
 }
 
 impl Text {
-    /// Begins a family: what follows is of it.
+    /// Starts a family; the following values belong to it.
     pub(super) fn family(&mut self, series: Series) {
         let (name, kind) = (series.name(), series.kind().name());
         self.line(format_args!("# HELP {name} {}", series.help()));
@@ -28,24 +28,24 @@ impl Text {
     }
 
     fn line(&mut self, line: impl Display) {
-        // A text takes whatever is written.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.0, "{line}");
     }
 
-    /// The value of a series, under the values of its labels.
+    /// Writes a value with the values of its labels.
     pub(super) fn value(&mut self, series: Series, labels: &[&str], value: impl Display) {
         let labels = braces(series.labels().iter().copied().zip(labels.iter().copied()));
         self.line(format_args!("{}{labels} {value}", series.name()));
     }
 
-    /// One series for each value of a label.
+    /// Writes one series per value of a label.
     pub(super) fn each<L: Label, V: Display>(&mut self, series: Series, value: impl Fn(L) -> V) {
         for label in L::ALL {
             self.value(series, &[label.name()], value(*label));
         }
     }
 
-    /// One series for each pair of values of two labels.
+    /// Writes one series per pair of values of two labels.
     pub(super) fn each_pair<A: Label, B: Label, V: Display>(
         &mut self,
         series: Series,
@@ -59,7 +59,7 @@ impl Text {
         }
     }
 
-    /// A histogram, under the values of its labels.
+    /// Writes a histogram with the values of its labels.
     pub(super) fn histogram(&mut self, series: Series, labels: &[&str], histogram: &Histogram) {
         let name = series.name();
         let in_unit = |value: u64| match histogram.scale().is_time() {
@@ -82,7 +82,7 @@ impl Text {
     }
 }
 
-/// Labels as they stand behind a name; none without labels.
+/// Formats labels in braces; empty without labels.
 fn braces<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let pairs: Vec<String> = labels
         .map(|(name, value)| {

@@ -1,4 +1,4 @@
-//! Where each series has its values from.
+//! Maps each series to its values.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -18,7 +18,7 @@ use super::text::Text;
 use crate::report::{DiscoveryReport, DmsgReport, StatusReport, StorageState, TaskReport};
 use crate::status::Seen;
 
-/// A node at one moment.
+/// The state of a node at one moment.
 pub(super) struct View<'a> {
     status: &'a StatusReport,
     snapshot: Option<&'a Snapshot>,
@@ -57,7 +57,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The values of one family. What is added to the list has to be filled here.
+    /// Writes the values of one family. A new [`Series`] needs a case here.
     pub(super) fn write(&self, series: Series, text: &mut Text) {
         let measured = &*self.measured;
         match series {
@@ -262,12 +262,12 @@ impl<'a> View<'a> {
         self.counters.get(counter)
     }
 
-    /// How many there are of something; 0 until the node is up.
+    /// Returns a current number; 0 until the node has started.
     fn now(&self, of: impl Fn(&Snapshot) -> usize) -> usize {
         self.snapshot.map_or(0, of)
     }
 
-    /// The transport's figure, if that is the transport.
+    /// Returns the figure if the DHT uses this transport, else 0.
     fn if_on(&self, transport: Transport, figure: u64) -> u64 {
         let is_on = match transport {
             Transport::Tcp => self.status.dmsg.is_none(),

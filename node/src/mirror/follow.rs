@@ -1,4 +1,4 @@
-//! Asks the services that are followed.
+//! Asks the mirrored services for changes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::config::MirrorSettings;
 use crate::http::Exchanger;
 use crate::report::MirrorSourceReport;
 
-/// An answer must be there after this.
+/// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The services.
+/// The mirrored services with their state.
 pub(super) struct Sources {
     begun: Instant,
     sources: Vec<Source>,
@@ -67,7 +67,7 @@ impl Sources {
     }
 }
 
-/// Follows the services, and passes on what changed, until it is dropped.
+/// Follows the services and reports changes to `changed`, until it is dropped.
 pub(super) async fn run(
     sources: &Sources,
     exchanger: Exchanger,
@@ -142,7 +142,8 @@ fn answered(
             keys = Some(follower.keys().clone());
         }
     }
-    // Visors that may have transports, for a discovery that lists none.
+    // A transport discovery without a list of all transports is asked for each visor known from the
+    // other services.
     for source in &sources.sources {
         let mut follower = source.follower();
         if let Some(keys) = &keys

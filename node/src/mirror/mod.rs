@@ -1,5 +1,5 @@
-//! Publishing in the DHT what visors registered at discovery services: services somewhere else that are
-//! followed over HTTP, or one of this process.
+//! Publishes in the DHT what visors registered at discovery services: at remote ones, which are
+//! followed over HTTP, or at those of this process.
 
 mod follow;
 mod publish;
@@ -16,10 +16,11 @@ use crate::report::MirrorReport;
 
 pub(crate) use publish::Publishing;
 
-/// Own items that a node renews, at least, when it mirrors: a production's visors several times over.
+/// Minimum limit of own items for a mirroring node: several times the visors of the production
+/// network.
 const OWN_ITEMS: usize = 100_000;
 
-/// Lets a node of this key keep what it mirrors, and read it.
+/// Adjusts the configuration, so that the node with this key stores what it mirrors, and reads it.
 pub(crate) fn prepare(config: &mut Config, own: PublicKey) {
     if !config.mirrors.contains(&own) {
         config.mirrors.push(own);
@@ -28,7 +29,7 @@ pub(crate) fn prepare(config: &mut Config, own: PublicKey) {
     *limit = (*limit).max(OWN_ITEMS);
 }
 
-/// What a node mirrors. Clones are the same one.
+/// The mirror of a node. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct Mirror {
     publishing: Publishing,
@@ -36,7 +37,7 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Of these services; nothing happens before [`Mirror::run`].
+    /// Creates a mirror of the configured services; nothing happens before [`Mirror::run`].
     pub(crate) fn new(settings: &MirrorSettings) -> Self {
         Self {
             publishing: Publishing::default(),
@@ -44,12 +45,12 @@ impl Mirror {
         }
     }
 
-    /// What it publishes.
+    /// Returns the publisher of mirrored records.
     pub(crate) fn publishing(&self) -> Publishing {
         self.publishing.clone()
     }
 
-    /// Follows the services and publishes, until it is dropped.
+    /// Follows the services and publishes changes, until it is dropped.
     pub(crate) async fn run(self, dht: Dht, exchanger: Exchanger) {
         let changes = follow::run(&self.sources, exchanger, |id, content| {
             self.publishing.set(id, content);
@@ -57,7 +58,7 @@ impl Mirror {
         tokio::join!(changes, self.publishing.run(dht));
     }
 
-    /// How it is.
+    /// Reports the state of the mirror.
     pub(crate) fn report(&self) -> MirrorReport {
         MirrorReport::new(self.sources.reports(), self.publishing.stats())
     }

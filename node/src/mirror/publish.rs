@@ -1,4 +1,4 @@
-//! Puts what shall be published into the DHT.
+//! Publishes mirrored records in the DHT.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How long one put may take.
+/// Longest duration of one put.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Records that this process publishes under other keys' targets. Clones are the same ones.
+/// Records that this process publishes for other owners. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Publishing(Arc<Inner>);
 
@@ -48,7 +48,7 @@ impl Publishing {
         Mono(u64::try_from(self.0.begun.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// From now on a record shall say this. Costs what waits for memory alone; the put comes later.
+    /// Sets the content of a record. It is published later, by [`Publishing::run`].
     pub(crate) fn set(&self, id: &RecordId, content: Content) {
         let result = self.publisher().set(self.now(), id, content);
         if let Err(error) = result {
@@ -57,12 +57,12 @@ impl Publishing {
         self.0.changed.notify_one();
     }
 
-    /// What was counted.
+    /// Returns the counts so far.
     pub(crate) fn stats(&self) -> Stats {
         self.publisher().stats()
     }
 
-    /// Publishes whatever is due, until it is dropped.
+    /// Publishes records that are due, until it is dropped.
     pub(crate) async fn run(&self, dht: Dht) {
         if dht.ready().await.is_err() {
             return;
@@ -88,7 +88,7 @@ impl Publishing {
             };
             tokio::select! {
                 Some(ended) = putting.join_next() => {
-                    // A put that panicked would have taken the process with it.
+                    // A put that panicked has no result to record.
                     if let Ok((id, result)) = ended {
                         if let Err(failure) = result {
                             tracing::debug!("{id} was not mirrored: {failure:?}");

@@ -1,4 +1,4 @@
-//! The same over DMSG: a discovery, servers that are full nodes, and visors.
+//! A local network over DMSG: a discovery, servers that are full nodes, and visors.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -11,13 +11,13 @@ use super::parts::{OTHER_FILES, all_ready, draws, secret};
 use crate::config::DmsgSettings;
 use crate::descriptors;
 use crate::dmsg::{
-    Carrier, Directory, DiscoveryService, Node, Offered, Server, start_client, start_server,
+    Carrier, Directory, DiscoveryService, Node, OfferedServices, Server, start_client, start_server,
 };
 use crate::failure::{Code, Failure, Result};
 
-/// Visors that start at once.
+/// Number of visors that start concurrently.
 const CONCURRENCY: usize = 8;
-/// Requests to the discovery at once, about.
+/// Approximate number of concurrent requests to the discovery.
 const REQUESTS: u64 = 256;
 
 /// The discovery and the servers of a network over DMSG.
@@ -27,17 +27,17 @@ pub(crate) struct Relays {
 }
 
 impl Relays {
-    /// The keys of the servers that run; each is a full node.
+    /// Returns the keys of the running servers, each of which is a full node.
     pub(crate) fn keys(&self) -> impl Iterator<Item = PublicKey> {
         self.servers.iter().map(|(_, dht)| dht.key())
     }
 
-    /// The discovery's URL.
+    /// Returns the discovery's URL.
     pub(crate) fn discovery(&self) -> String {
         self.discovery.url()
     }
 
-    /// Ends a server as a crash would: its sessions break, and the discovery hears nothing.
+    /// Stops a server as a crash would: its sessions break, and its entry stays in the discovery.
     pub(crate) async fn kill_one(&mut self) {
         if let Some((server, dht)) = self.servers.pop() {
             dht.shutdown().await;
@@ -45,7 +45,7 @@ impl Relays {
         }
     }
 
-    /// Ends all of them.
+    /// Stops all servers and the discovery.
     pub(crate) async fn stop(mut self) {
         while !self.servers.is_empty() {
             self.kill_one().await;
@@ -54,9 +54,9 @@ impl Relays {
     }
 }
 
-/// Starts a discovery, `servers` DMSG servers and `count` nodes over them, and waits until all
-/// are ready. Keys and draws of the nodes follow from `seed`. `progress` is told how many are
-/// ready.
+/// Starts a discovery, `servers` DMSG servers and `count` nodes over them, and waits until all are
+/// ready. The nodes' keys and randomness are derived from `seed`. `progress` is called with the
+/// number of ready nodes.
 pub(super) async fn start(
     servers: usize,
     count: usize,
@@ -66,7 +66,8 @@ pub(super) async fn start(
 ) -> Result<(Vec<Dht>, Relays)> {
     enough_files(descriptors::raise(), servers, count)?;
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let discovery = DiscoveryService::start(loopback, true, Offered::default(), None).await?;
+    let discovery =
+        DiscoveryService::start(loopback, true, OfferedServices::default(), None).await?;
     let url = discovery.url().parse();
     let dmsg = DmsgSettings {
         discovery: Some(url.map_err(|error| Failure::new(Code::Local, error))?),
@@ -92,7 +93,7 @@ pub(super) async fn start(
     for index in 0..servers {
         let mut config = config.clone();
         config.full_node = true;
-        // Behind the visors.
+        // The servers' keys follow those of the visors.
         let starting = start_server(&dmsg, loopback, node(count + index, config));
         relays.servers.push(starting.await?);
     }
@@ -116,7 +117,7 @@ pub(super) async fn start(
 
 type Starting = JoinSet<(usize, Result<Dht>)>;
 
-/// The next node that has started.
+/// Waits for the next node to start.
 async fn started(starting: &mut Starting) -> Result<Option<(usize, Dht)>> {
     match starting.join_next().await {
         None => Ok(None),
@@ -125,8 +126,8 @@ async fn started(starting: &mut Starting) -> Result<Option<(usize, Dht)>> {
     }
 }
 
-/// Each session of a visor with a server takes a file at both ends, and so does each of a server
-/// with another.
+/// Checks the limit of open files. A session takes one at both ends, between a visor and a server
+/// as well as between two servers.
 fn enough_files(limit: u64, servers: usize, count: usize) -> Result<()> {
     let (servers, count) = (servers as u64, count as u64);
     let wanted = 2 * servers * (count + servers) + REQUESTS + OTHER_FILES;

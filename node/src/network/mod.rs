@@ -1,4 +1,4 @@
-//! A network of nodes in this process, over loopback, for the demo and the benches.
+//! Networks of nodes in this process, over loopback, for the demo and the benchmarks.
 
 mod dmsg;
 mod parts;
@@ -19,26 +19,26 @@ use crate::{descriptors, start};
 pub(crate) use dmsg::Relays;
 use parts::{OTHER_FILES, all_ready, draws, secret};
 
-/// Each node starts from this many earlier ones.
+/// Number of earlier nodes from which each node bootstraps.
 const BOOTSTRAP_PEERS: usize = 3;
-/// With fewer sessions than this, nodes would spend their time on handshakes.
+/// Minimum number of sessions per node; with fewer, handshakes would dominate.
 const FEW_SESSIONS: u64 = 64;
-/// More sessions than this are never of use.
+/// Maximum number of sessions per node; more are not useful.
 const MOST_SESSIONS: u64 = 1_024;
 
 /// Nodes in this process.
 pub(crate) struct Network {
-    /// The nodes that run; over DMSG without those of its servers.
+    /// The running nodes; over DMSG without those of its servers.
     pub(crate) nodes: Vec<Dht>,
-    /// What carries it, over DMSG.
+    /// The discovery and servers of a network over DMSG.
     pub(crate) relays: Option<Relays>,
-    /// How long it took until all were ready.
+    /// Time until all nodes were ready.
     pub(crate) up: Duration,
 }
 
 impl Network {
-    /// Starts `count` nodes on TCP and waits until all are ready. Keys and draws follow from
-    /// `seed`. `progress` is told how many are ready.
+    /// Starts `count` nodes on TCP and waits until all are ready. Keys and randomness are derived
+    /// from `seed`. `progress` is called with the number of ready nodes.
     pub(crate) async fn start(
         count: usize,
         seed: u64,
@@ -48,7 +48,7 @@ impl Network {
         Self::start_on(TokioRuntime, count, seed, config, progress).await
     }
 
-    /// The same, with sockets of another runtime.
+    /// Does as [`Network::start`], with sockets of another runtime.
     pub(crate) async fn start_on(
         runtime: impl Runtime,
         count: usize,
@@ -64,7 +64,7 @@ impl Network {
             let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let mut node = TcpNode::new(secret(seed, index), Some(loopback));
             node.config = config.clone();
-            // The newest, so that no single one has to answer all the others.
+            // The newest nodes, so that no single one has to answer all others.
             node.config.bootstrap = peers.iter().rev().take(BOOTSTRAP_PEERS).cloned().collect();
             node.tcp.max_sessions = max_sessions;
             node.seed = Some(draws(seed, index));
@@ -84,8 +84,8 @@ impl Network {
     }
 
     /// Starts a discovery, `servers` DMSG servers and `count` nodes over them, and waits until all
-    /// are ready. Keys and draws of the nodes follow from `seed`. `progress` is told how many are
-    /// ready.
+    /// are ready. The nodes' keys and randomness are derived from `seed`. `progress` is called with
+    /// the number of ready nodes.
     pub(crate) async fn start_over_dmsg(
         servers: usize,
         count: usize,
@@ -102,7 +102,7 @@ impl Network {
         })
     }
 
-    /// The `k` nodes nearest to a target.
+    /// Returns the `k` nodes closest to a target.
     pub(crate) fn nearest(&self, target: &Target, k: usize) -> Vec<PublicKey> {
         let relays = self.relays.iter().flat_map(Relays::keys);
         let mut keys: Vec<PublicKey> = self.nodes.iter().map(Dht::key).chain(relays).collect();
@@ -111,7 +111,7 @@ impl Network {
         keys
     }
 
-    /// Stops everything.
+    /// Stops all nodes, servers and the discovery.
     pub(crate) async fn stop_all(self) {
         Self::stop(self.nodes).await;
         if let Some(relays) = self.relays {
@@ -119,7 +119,7 @@ impl Network {
         }
     }
 
-    /// Stops nodes, all at once.
+    /// Stops nodes, concurrently.
     pub(crate) async fn stop(nodes: Vec<Dht>) {
         let mut stopping = tokio::task::JoinSet::new();
         for dht in nodes {
@@ -129,7 +129,7 @@ impl Network {
     }
 }
 
-/// How many sessions each of `count` nodes may have, when the process may have `limit` open
+/// Returns the number of sessions for each of `count` nodes, when the process may have `limit` open
 /// files and each session takes one at both ends.
 fn share_of_files(limit: u64, count: usize) -> Result<usize> {
     let count = count as u64;
@@ -140,7 +140,7 @@ fn share_of_files(limit: u64, count: usize) -> Result<usize> {
         let what = format!("a network of {count} nodes");
         return Err(descriptors::shortage(limit, files, &what));
     }
-    // One is the listener's.
+    // One file is the listener's.
     Ok((share - 1).min(MOST_SESSIONS) as usize)
 }
 

@@ -1,4 +1,4 @@
-//! What networks over TCP and over DMSG have in common: keys, draws, and when they are up.
+//! Common parts of networks over TCP and over DMSG: keys, randomness, readiness.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use skydht_driver::Dht;
 
 use crate::failure::{Code, Failure, Result};
 
-/// The network must be up after this.
+/// Longest wait for a network to be ready.
 const UP_TIMEOUT: Duration = Duration::from_secs(120);
-/// Files that a process has open anyway.
+/// Files reserved for everything but sessions.
 pub(super) const OTHER_FILES: u64 = 64;
 
 /// Waits until all nodes are ready.

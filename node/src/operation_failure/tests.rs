@@ -1,5 +1,5 @@
-//! One table over all that the core's operations can end with: code, exit status, whose doing,
-//! and words that must stand in the cause and in the next step.
+//! A table of all errors of the core's operations: code, exit status, fault, and words that must
+//! occur in the cause and in the advice.
 
 use skydht_core::id::Target;
 use skydht_core::item::{Item, Salt, Value};
@@ -10,12 +10,12 @@ use skydht_core::store::Refusal;
 use super::*;
 use crate::exit::Exit;
 
-/// The core's own text: no variant may be missing below.
+/// Source of the core, in which every variant is found.
 const CORE: &str = include_str!("../../../core/src/node/outcome.rs");
 const INPUT: &str = include_str!("../../../core/src/node/input.rs");
 
 struct Row {
-    /// As the core calls it.
+    /// Name of the variant in the core.
     name: &'static str,
     failure: Box<Failure>,
     code: Code,
@@ -406,7 +406,7 @@ fn ping_rows() -> Vec<Row> {
     ]
 }
 
-/// The variants of an enum of the core, in its source.
+/// Returns the variants of an enum of the core, by parsing its source.
 fn variants<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
     let start = source.find(&format!("pub enum {name} {{")).unwrap();
     let body = source[start..].split("\n}").next().unwrap();
@@ -456,7 +456,7 @@ fn every_outcome_has_its_cause_whose_doing_it_is_and_a_next_step() {
 }
 
 #[test]
-fn different_causes_are_told_apart() {
+fn different_causes_have_different_messages() {
     let all: Vec<Row> = [put_rows(), get_rows(), operation_rows(), ping_rows()]
         .into_iter()
         .flatten()
@@ -464,7 +464,7 @@ fn different_causes_are_told_apart() {
     for (i, a) in all.iter().enumerate() {
         for b in &all[i + 1..] {
             let same = a.failure.message == b.failure.message;
-            // The same failure of another operation, or of another request.
+            // The same failure of another operation or request.
             assert!(
                 !same || a.name == b.name || a.failure.code == b.failure.code,
                 "{} and {}: {}",
@@ -477,7 +477,7 @@ fn different_causes_are_told_apart() {
 }
 
 #[test]
-fn a_request_for_what_no_item_can_hold_is_refused_before_anybody_is_asked() {
+fn a_request_that_no_item_can_satisfy_is_refused_before_peers_are_asked() {
     for (request, part) in [
         (PutRequest::of(&[0; 65_537]), "value"),
         (

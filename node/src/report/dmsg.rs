@@ -1,4 +1,4 @@
-//! What carries a node over DMSG.
+//! Status of a node's DMSG parts.
 
 use std::fmt::{self, Display};
 
@@ -11,34 +11,34 @@ use skydht_dmsg::server::ServerStats;
 use super::units::from_ms;
 use crate::output::Human;
 
-/// The discovery.
+/// Status of the discovery.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct DiscoveryReport {
     pub(crate) url: String,
-    /// Whether it answered when it was asked last; none: it was not asked yet.
+    /// Whether the last request was answered; `None` before the first one.
     pub(crate) reachable: Option<bool>,
-    /// Since when that is so.
+    /// Time since that changed.
     pub(crate) since_ms: f64,
-    /// Why it is not reachable.
+    /// Why it is unreachable.
     pub(crate) cause: Option<String>,
-    /// Why it did not take this node's entry, if it did not.
+    /// Why it rejected this node's entry, if it did.
     pub(crate) refusal: Option<String>,
-    /// When it is asked again, where that is known.
+    /// Time until the next request, if scheduled.
     pub(crate) next_try_ms: Option<f64>,
-    /// Questions for entries, which go to the DHT, too.
+    /// Counts of lookups of entries, which ask the DHT, too.
     #[serde(default)]
     pub(crate) lookups: LookupReport,
 }
 
-/// Who answered for entries, since the start; upstream's names where it has them.
+/// Sources of looked-up entries since the start, with upstream's names where it has them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct LookupReport {
     pub(crate) lookup_dht_hits: u64,
     pub(crate) lookup_http_hits: u64,
     pub(crate) lookup_http_misses: u64,
-    /// Both had one, and not the same.
+    /// Lookups in which the two sources had different entries.
     pub(crate) disagreements: u64,
-    /// Neither could be asked.
+    /// Lookups in which neither source could be asked.
     pub(crate) unknown: u64,
 }
 
@@ -84,16 +84,16 @@ impl Display for DiscoveryReport {
     }
 }
 
-/// One DMSG server.
+/// Status of a DMSG server.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct DmsgServerReport {
     pub(crate) key: PublicKey,
     pub(crate) address: String,
     /// Whether there is a session with it.
     pub(crate) connected: bool,
-    /// Whether there was one, and it was lost.
+    /// Whether there was a session that was lost.
     pub(crate) lost: bool,
-    /// Why there is none; none if it was not tried.
+    /// Why there is no session; `None` if none was attempted.
     pub(crate) cause: Option<String>,
 }
 
@@ -109,32 +109,32 @@ impl Display for DmsgServerReport {
     }
 }
 
-/// What a DMSG server relays, and who had to make room: see docs/limits.md.
+/// Counts of a DMSG server as a relay; see docs/limits.md.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RelayReport {
-    /// Streams that are relayed now.
+    /// Streams relayed now.
     pub(crate) relaying: usize,
-    /// Bytes that came and were not passed on.
+    /// Bytes received and not relayed yet.
     pub(crate) unread_bytes: usize,
-    /// Since the start: streams that were relayed.
+    /// Streams relayed since the start.
     pub(crate) relayed: u64,
     pub(crate) relayed_bytes: u64,
-    /// Streams reset because too much of theirs was unread.
+    /// Streams reset because too much of their data was unread.
     pub(crate) cut_streams: u64,
     pub(crate) displaced_streams: u64,
     pub(crate) displaced_sessions: u64,
     pub(crate) refused_sessions: u64,
     /// Requests of sources that had their share of the destination's streams.
     pub(crate) over_share: u64,
-    /// Requests for which there was no room.
+    /// Requests beyond the limit of streams.
     pub(crate) over_capacity: u64,
-    /// Servers that are linked now.
+    /// Servers with a link now.
     #[serde(default)]
     pub(crate) links: usize,
-    /// Since the start: streams of this server's clients that another server took on.
+    /// Streams of this server's clients that another server accepted, since the start.
     #[serde(default)]
     pub(crate) forwarded: u64,
-    /// Requests that other servers passed on to this one, or clients in another's name.
+    /// Requests that other servers forwarded to this one, or that clients sent for another key.
     #[serde(default)]
     pub(crate) passed_on: u64,
 }
@@ -159,19 +159,19 @@ impl From<ServerStats> for RelayReport {
     }
 }
 
-/// How much of a node's DMSG has a post-quantum half.
+/// Use of post-quantum handshakes in DMSG.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct HybridReport {
-    /// Sessions that there are, and those of them with one.
+    /// Sessions, and those of them with a post-quantum handshake.
     pub(crate) sessions: usize,
     pub(crate) hybrid_sessions: usize,
-    /// Streams since the start, and those of them with one.
+    /// Streams since the start, and those of them with a post-quantum handshake.
     pub(crate) streams: u64,
     pub(crate) hybrid_streams: u64,
 }
 
 impl HybridReport {
-    /// Of several ends of DMSG that a node has.
+    /// Adds up the statistics of a node's client and server.
     pub(crate) fn sum(ends: impl Iterator<Item = HybridStats>) -> Self {
         ends.fold(Self::default(), |sum, end| Self {
             sessions: sum.sessions + end.sessions,
@@ -198,49 +198,49 @@ impl Display for HybridReport {
     }
 }
 
-/// What carries a node.
+/// Status of a node's DMSG parts.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct DmsgReport {
-    /// None: servers are as configured.
+    /// `None` if servers are configured instead of a discovery.
     pub(crate) discovery: Option<DiscoveryReport>,
-    /// Servers that there are sessions with.
+    /// Number of servers with a session.
     pub(crate) connected: usize,
-    /// How many there should be; 0: as many as possible.
+    /// Number of sessions wanted; 0: as many as possible.
     pub(crate) wanted: usize,
-    /// Those that are known.
+    /// All known servers.
     pub(crate) servers: Vec<DmsgServerReport>,
-    /// Sessions of clients, of a server.
+    /// Client sessions of a DMSG server; `None` for a client.
     pub(crate) clients: Option<usize>,
-    /// What a server relays; none for a client.
+    /// Counts of a relay; `None` for a client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) relay: Option<RelayReport>,
-    /// What holds against quantum computers.
+    /// Use of post-quantum handshakes.
     #[serde(default)]
     pub(crate) hybrid: HybridReport,
 }
 
 impl DmsgReport {
-    /// Why those servers are not reached that were tried.
+    /// Returns why servers were not reached.
     pub(crate) fn server_causes(&self) -> String {
         let failed = self.servers.iter().filter(|server| server.cause.is_some());
         let causes: Vec<String> = failed.take(5).map(ToString::to_string).collect();
         causes.join("; ")
     }
 
-    /// Whether the discovery was asked and does not answer.
+    /// Returns the discovery if its last request was not answered.
     pub(crate) fn lost_discovery(&self) -> Option<&DiscoveryReport> {
         let discovery = self.discovery.as_ref();
         discovery.filter(|it| it.reachable == Some(false))
     }
 
-    /// Why the discovery does not take this node's entry, though it answers.
+    /// Returns why a reachable discovery rejects this node's entry.
     pub(crate) fn refusal(&self) -> Option<&str> {
         let discovery = self.discovery.as_ref();
         let answers = discovery.filter(|it| it.reachable == Some(true));
         answers?.refusal.as_deref()
     }
 
-    /// What a node that is not up yet waits for.
+    /// Returns what a starting node waits for.
     pub(crate) fn waiting(&self) -> String {
         let discovery = self.discovery.as_ref();
         let asking = match self.lost_discovery() {

@@ -1,4 +1,4 @@
-//! Services and transports that a full node derived from the records that it holds.
+//! Reports of services and transports found in stored records.
 
 use std::fmt::{self, Display};
 
@@ -9,21 +9,21 @@ use skydht_discovery::record::{Service, Transport};
 
 use crate::printable::printable_name;
 
-/// Services.
+/// Report of a search for services.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct ServicesReport {
     pub(crate) schema: String,
-    /// The full node that was asked; none: this node.
+    /// The full node that answered; `None`: this node.
     pub(crate) from: Option<PublicKey>,
-    /// Whether all services of the network are expected among them: a regular node holds only
-    /// records that are near it, and a record that cannot be read may have some.
+    /// Whether all services of the network are included. A regular node stores only records close
+    /// to its id, and an unreadable record may contain services.
     pub(crate) complete: bool,
-    /// In upstream's words.
+    /// The services, in upstream's format.
     pub(crate) services: Vec<Service>,
 }
 
 impl ServicesReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.services/1";
 }
 
@@ -49,7 +49,7 @@ impl Display for ServicesReport {
     }
 }
 
-/// A transport, and what says that it is there.
+/// A transport, with the evidence for it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct FoundTransport {
     #[serde(flatten)]
@@ -72,17 +72,17 @@ impl From<&Claim> for FoundTransport {
     }
 }
 
-/// Transports.
+/// Report of a search for transports.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct TransportsReport {
     pub(crate) schema: String,
-    /// Whether all transports asked for are expected among them.
+    /// Whether all matching transports of the network are included.
     pub(crate) complete: bool,
     pub(crate) transports: Vec<FoundTransport>,
 }
 
 impl TransportsReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.transports/1";
 }
 

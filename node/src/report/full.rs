@@ -1,4 +1,4 @@
-//! Full nodes: whether a node is one, how it reconciles, what it holds.
+//! Reports about full nodes: mode, reconciliations, stored items.
 
 use std::fmt::{self, Display};
 
@@ -14,20 +14,20 @@ use super::units::{from_ms, ms, seq_text};
 use crate::output::{Human, count};
 use crate::printable::{printable, printable_name};
 
-/// Whether a node is a full node.
+/// Report of full-node mode.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct FullNodeReport {
     pub(crate) schema: String,
     pub(crate) key: PublicKey,
     pub(crate) full_node: bool,
-    /// Items that it holds.
+    /// Number of stored items.
     pub(crate) items: usize,
-    /// Other full nodes that it knows.
+    /// Number of other full nodes that are known.
     pub(crate) full_nodes: usize,
 }
 
 impl FullNodeReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.full-node/1";
 }
 
@@ -47,22 +47,22 @@ impl Display for FullNodeReport {
     }
 }
 
-/// A reconciliation with one full node.
+/// Report of a reconciliation with one full node.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct PeerSyncReport {
     pub(crate) key: PublicKey,
-    /// Why it did not come to its end, in one stable word.
+    /// Why it did not complete, as a stable identifier.
     pub(crate) error: Option<String>,
-    /// The same in a sentence.
+    /// Why it did not complete, as a sentence.
     pub(crate) text: Option<String>,
-    /// Items that came.
+    /// Items received.
     pub(crate) fetched: u64,
-    /// Items that were given.
+    /// Items sent.
     pub(crate) given: u64,
     pub(crate) round_trips: u32,
-    /// Of the messages, both ways.
+    /// Bytes of all messages, in both directions.
     pub(crate) bytes: u64,
-    /// Of these, the items' own.
+    /// The part of `bytes` that is the items themselves.
     pub(crate) item_bytes: u64,
 }
 
@@ -88,7 +88,7 @@ impl PeerSyncReport {
         }
     }
 
-    /// Whether the time was over before its end.
+    /// Returns whether the timeout ended it.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.error.as_deref() == Some("unfinished")
     }
@@ -112,7 +112,7 @@ impl Display for PeerSyncReport {
     }
 }
 
-/// A reconciliation that was asked for.
+/// Report of a requested reconciliation.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct SyncReport {
     pub(crate) schema: String,
@@ -121,10 +121,10 @@ pub(crate) struct SyncReport {
 }
 
 impl SyncReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.sync/1";
 
-    /// From the core's outcome.
+    /// Converts the core's outcome.
     pub(crate) fn new(outcome: &SyncOutcome) -> Self {
         let peer =
             |peer: &PeerSync| PeerSyncReport::new(peer.peer, peer.progress, peer.result.err());
@@ -151,7 +151,7 @@ impl Display for SyncReport {
     }
 }
 
-/// The reconciliations under way.
+/// Report of the reconciliations in progress.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct SyncsReport {
     pub(crate) schema: String,
@@ -159,10 +159,10 @@ pub(crate) struct SyncsReport {
 }
 
 impl SyncsReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.syncs/1";
 
-    /// From what the node says.
+    /// Converts the core's progress.
     pub(crate) fn new(syncs: &[(PublicKey, SyncProgress)]) -> Self {
         let sessions = syncs.iter();
         let sessions = sessions.map(|(key, progress)| PeerSyncReport::new(*key, *progress, None));
@@ -173,26 +173,26 @@ impl SyncsReport {
     }
 }
 
-/// An item that a node holds.
+/// A stored item.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct ListedReport {
     pub(crate) target: Target,
-    /// Who signed it.
+    /// Key that signed it.
     pub(crate) pk: PublicKey,
-    /// Under which salt; bytes that are no text are escaped.
+    /// Salt of the item; bytes that are not UTF-8 are escaped.
     pub(crate) salt: String,
     #[serde(with = "seq_text")]
     pub(crate) seq: Seq,
-    /// Whether it lies at its signer's own target, rather than being a mirror.
+    /// Whether it is stored at its signer's own target, rather than mirrored.
     pub(crate) owner: bool,
     pub(crate) deleted: bool,
-    /// Bytes of its value.
+    /// Size of its value, in bytes.
     pub(crate) bytes: usize,
-    /// Since its signer last vouched for it, as far as known.
+    /// Time since its signer last renewed it, if known.
     pub(crate) age_ms: Option<f64>,
-    /// Until it expires; none: it does not.
+    /// Time until it expires; `None`: never.
     pub(crate) left_ms: Option<f64>,
-    /// In base64, where it was asked for.
+    /// The value in base64, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<String>,
 }
@@ -246,20 +246,21 @@ impl Display for ListedReport {
     }
 }
 
-/// A page of what a node holds.
+/// Report of a page of stored items.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct ListReport {
     pub(crate) schema: String,
     pub(crate) items: Vec<ListedReport>,
-    /// `from` of the next page; none after the last. A page may be empty and not the last.
+    /// `from` of the next page; `None` after the last one. A page may be empty without being the
+    /// last.
     pub(crate) next: Option<Target>,
 }
 
 impl ListReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.list/1";
 
-    /// From what the node says.
+    /// Converts the core's page.
     pub(crate) fn new(page: &ListPage, with_values: bool) -> Self {
         let items = page.items.iter();
         Self {

@@ -1,4 +1,4 @@
-//! The course of a read: whom it asked, and what came of that.
+//! The steps of a read.
 
 use std::fmt::{self, Display};
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 use skydht_core::key::PublicKey;
 use skydht_core::node::HopResult;
 
-/// What happened.
+/// Kind of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum HopState {
-    /// A request went out.
+    /// A request was sent.
     Asked,
-    /// An answer came.
+    /// An answer arrived.
     Answered,
-    /// No usable answer came.
+    /// The request failed, or its answer was unusable.
     Failed,
 }
 
-/// One step of a read.
+/// A step of a read.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct HopReport {
-    /// Since the read began.
+    /// Time since the read began.
     pub(crate) at_ms: f64,
     pub(crate) peer: PublicKey,
-    /// Length of the prefix that it shares with the target.
+    /// Number of leading bits that the peer's id shares with the target.
     pub(crate) prefix: u16,
     pub(crate) state: HopState,
-    /// Peers that its answer named and that were new.
+    /// Number of new peers that the answer named.
     pub(crate) new: u16,
-    /// Whether its answer carried an item.
+    /// Whether the answer contained an item.
     pub(crate) item: bool,
 }
 
@@ -50,7 +50,7 @@ impl HopReport {
         }
     }
 
-    /// What happened, in words.
+    /// Describes the step.
     pub(crate) fn what(&self) -> String {
         match self.state {
             HopState::Asked => "asked".into(),

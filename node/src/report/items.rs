@@ -1,4 +1,4 @@
-//! The items that a node keeps renewed.
+//! Report of the items that a node renews.
 
 use std::fmt::{self, Display};
 
@@ -12,39 +12,39 @@ use super::units::{from_ms, ms, seq_text};
 use crate::output::{Human, count, table};
 use crate::printable::printable_name;
 
-/// One of them.
+/// A renewed item.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct ItemReport {
-    /// Under which salt; bytes that are no text are escaped.
+    /// Salt of the item; bytes that are not UTF-8 are escaped.
     pub(crate) salt: String,
     pub(crate) target: Target,
     #[serde(with = "seq_text")]
     pub(crate) seq: Seq,
-    /// Bytes of its value.
+    /// Size of its value, in bytes.
     pub(crate) bytes: usize,
-    /// Peers that took it or renewed its life the last time.
+    /// Peers that stored or renewed it last time.
     pub(crate) holders: u16,
-    /// Since then; none: it has reached no peer yet.
+    /// Time since then; `None` if it has not reached any peer yet.
     pub(crate) age_ms: Option<f64>,
-    /// Until the next renewal.
+    /// Time until the next renewal.
     pub(crate) next_renewal_ms: Option<f64>,
 }
 
-/// The items that a node keeps renewed.
+/// Report of the items that a node renews.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct ItemsReport {
     pub(crate) schema: String,
-    /// Whose they are.
+    /// Key of the node, which is their owner.
     pub(crate) key: PublicKey,
-    /// By salt.
+    /// The items, sorted by salt.
     pub(crate) items: Vec<ItemReport>,
 }
 
 impl ItemsReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.items/1";
 
-    /// From what the node says.
+    /// Converts the core's list.
     pub(crate) fn new(key: PublicKey, items: &[OwnItem]) -> Self {
         let report = |item: &OwnItem| ItemReport {
             salt: printable_name(item.salt.as_bytes()),

@@ -1,4 +1,4 @@
-//! What a node mirrors.
+//! Report of a node's mirroring.
 
 use std::fmt::{self, Display};
 
@@ -9,22 +9,22 @@ use skydht_discovery::publish::Stats;
 
 use crate::output::count;
 
-/// One service that is followed.
+/// State of one mirrored service.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct MirrorSourceReport {
-    /// `dmsg`, `tp` or `svc`: the salt of its records.
+    /// Salt of its records: `dmsg`, `tp` or `svc`.
     pub(crate) salt: String,
     pub(crate) url: String,
-    /// Records that it had.
+    /// Number of records in the last complete round.
     pub(crate) records: usize,
-    /// Rounds in which everything was answered.
+    /// Rounds in which every request was answered.
     pub(crate) rounds: u64,
     pub(crate) failed_rounds: u64,
     /// Why the last round failed, if it did.
     pub(crate) error: Option<String>,
     pub(crate) changed: u64,
     pub(crate) gone: u64,
-    /// Records that prove nothing, or break a rule.
+    /// Records that are rejected: their signature is invalid, or they break a rule.
     pub(crate) rejected: u64,
 }
 
@@ -49,15 +49,15 @@ impl MirrorSourceReport {
     }
 }
 
-/// What a node publishes for others.
+/// State of the published records.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct MirrorReport {
     pub(crate) sources: Vec<MirrorSourceReport>,
-    /// Records known.
+    /// Number of known records.
     pub(crate) records: usize,
-    /// Of these, those that are not published yet as they shall be.
+    /// Records whose latest content is not published yet.
     pub(crate) waiting: usize,
-    /// Of these, those whose owner publishes them itself.
+    /// Records that their owners publish themselves.
     pub(crate) of_owner: usize,
     pub(crate) unchanged: u64,
     pub(crate) coalesced: u64,

@@ -1,4 +1,4 @@
-//! Whom a node knows.
+//! Report of the peers that a node knows.
 
 use std::fmt::{self, Display};
 
@@ -9,66 +9,66 @@ use skydht_core::node::{PeerInfo, PingOutcome, Reach, Snapshot};
 
 use super::units::ms;
 
-/// One peer.
+/// A peer.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct PeerReport {
     pub(crate) key: PublicKey,
     pub(crate) id: NodeId,
-    /// Where it can be dialled, if known.
+    /// Address to dial, if known.
     pub(crate) addr: Option<String>,
     /// Length of the prefix that it shares with the node.
     pub(crate) bucket: u8,
     pub(crate) last_seen_ms: f64,
     pub(crate) rtt_ms: Option<f64>,
-    /// Whether it speaks our extensions; none while unknown.
+    /// Whether it supports this program's extensions; `None` while unknown.
     pub(crate) skydht: Option<bool>,
-    /// Whether the node reached it by itself, and so hands it out.
+    /// Whether the node has reached it by a call, and so names it to other peers.
     pub(crate) reachable: bool,
-    /// Whether its last sign of life is recent and its last call did not fail.
+    /// Whether it answered recently, and its last call did not fail.
     #[serde(default)]
     pub(crate) proven: bool,
 }
 
-/// How one bucket is.
+/// State of a bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BucketState {
-    /// As full as the network lets it be.
+    /// At least half of the expected peers.
     Good,
-    /// Less than half of what is expected.
+    /// Less than half of the expected peers.
     Low,
-    /// The network is too small to fill it.
+    /// No peers are expected, because the network is too small.
     Irrelevant,
 }
 
-/// Fill of one bucket.
+/// State and size of a bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct BucketReport {
-    /// Length of the shared prefix.
+    /// Length of the prefix shared with the node.
     pub(crate) bucket: u8,
     pub(crate) peers: u16,
-    /// min(k, n / 2^(bucket + 1)) for a network of n.
+    /// Expected peers: min(k, n / 2^(bucket + 1)) in a network of n nodes.
     pub(crate) expected: u64,
     pub(crate) replacements: u16,
     pub(crate) state: BucketState,
 }
 
-/// The peers that a node knows.
+/// Report of the peers that a node knows.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct PeersReport {
     pub(crate) schema: String,
     pub(crate) key: PublicKey,
     pub(crate) network_size: u64,
-    /// By bucket, then newest first.
+    /// The peers, sorted by bucket, then newest first.
     pub(crate) peers: Vec<PeerReport>,
     pub(crate) buckets: Vec<BucketReport>,
 }
 
 impl PeersReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.peers/1";
 
-    /// Of a node that is not up yet.
+    /// Creates the report of a node that is starting.
     pub(crate) fn none(key: PublicKey) -> Self {
         Self {
             schema: Self::SCHEMA.into(),
@@ -79,7 +79,7 @@ impl PeersReport {
         }
     }
 
-    /// From a snapshot and the table.
+    /// Creates the report from a snapshot and the routing table.
     pub(crate) fn new(snapshot: &Snapshot, peers: &[PeerInfo], k: usize) -> Self {
         let mut peers: Vec<PeerReport> = peers
             .iter()
@@ -110,7 +110,7 @@ impl PeersReport {
     }
 }
 
-/// Every bucket that holds peers or should.
+/// Returns the buckets that contain peers, or are expected to.
 pub(super) fn judge_buckets(snapshot: &Snapshot, k: usize) -> Vec<BucketReport> {
     let others = snapshot.network_size.saturating_sub(1);
     let report = |bucket: u8| {
@@ -137,7 +137,7 @@ pub(super) fn judge_buckets(snapshot: &Snapshot, k: usize) -> Vec<BucketReport> 
         .collect()
 }
 
-/// A sign of life.
+/// Report of a ping.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct PingReport {
     pub(crate) schema: String,
@@ -145,17 +145,17 @@ pub(crate) struct PingReport {
     pub(crate) rtt_ms: f64,
     /// "dialled", "accepted" or "relayed".
     pub(crate) path: Reach,
-    /// The other end's address, where there is one.
+    /// Address of the peer, if the connection has one.
     pub(crate) addr: Option<String>,
-    /// Length of the prefix that it shares with the node.
+    /// Number of leading bits that its id shares with the node's.
     pub(crate) bucket: u16,
 }
 
 impl PingReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.ping/1";
 
-    /// From the core's outcome.
+    /// Converts the core's outcome.
     pub(crate) fn new(node: NodeId, key: PublicKey, outcome: &PingOutcome) -> Self {
         Self {
             schema: Self::SCHEMA.into(),

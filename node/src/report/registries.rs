@@ -1,4 +1,4 @@
-//! A visor's own records, and where they are registered.
+//! Report of a visor's own records, and where they are registered.
 
 use std::fmt::{self, Display};
 
@@ -7,16 +7,16 @@ use skydht_discovery::register::{DeskReport, Registry};
 
 use crate::printable::printable;
 
-/// One service.
+/// State of the registration at one service.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct RegistryReport {
     /// `transport_discovery`, `service_discovery` or `address_resolver`.
     pub(crate) name: String,
     pub(crate) url: String,
-    /// Calls that were taken.
+    /// Requests that the service accepted.
     pub(crate) taken: u64,
     pub(crate) failed: u64,
-    /// Why the last one failed, if it did.
+    /// Why the last request failed, if it did.
     pub(crate) error: Option<String>,
 }
 
@@ -37,21 +37,21 @@ impl RegistryReport {
     }
 }
 
-/// What a visor has, and how it is made known.
+/// Report of a visor's own records.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct RegistriesReport {
     pub(crate) schema: String,
     pub(crate) transports: usize,
     pub(crate) services: usize,
     pub(crate) address: Option<String>,
-    /// Records that are not in the DHT yet as they shall be.
+    /// Records whose latest content is not published in the DHT yet.
     pub(crate) waiting: usize,
-    /// The services where they are registered, too.
+    /// Services where the records are registered, too.
     pub(crate) at: Vec<RegistryReport>,
 }
 
 impl RegistriesReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.register/1";
 }
 

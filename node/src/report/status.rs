@@ -1,4 +1,4 @@
-//! How a node is.
+//! Report of a node's status.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -17,7 +17,7 @@ use crate::clock::ClockReport;
 use crate::lapsed::LapsedReport;
 use crate::output::{Human, count};
 
-/// What the store holds.
+/// Contents of the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StoreReport {
     pub(crate) items: usize,
@@ -29,63 +29,62 @@ pub(crate) struct StoreReport {
     pub(crate) tombstones: usize,
 }
 
-/// Use of one limit.
+/// Use of a limit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct LimitReport {
-    /// The configuration key.
+    /// Configuration key of the limit.
     pub(crate) key: String,
     pub(crate) used: usize,
-    /// None where it is unlimited.
+    /// `None` if unlimited.
     pub(crate) max: Option<usize>,
-    /// How often something was refused because of it, since the start.
+    /// How often the limit was exceeded since the start.
     pub(crate) hits: u64,
-    /// The same within the last minutes.
+    /// How often it was exceeded within the last minutes.
     #[serde(default)]
     pub(crate) recent_hits: u64,
 }
 
 impl LimitReport {
-    /// How much may be used, in words.
+    /// Formats the maximum.
     pub(crate) fn most(&self) -> String {
         self.max
             .map_or_else(|| "unlimited".into(), |max| max.to_string())
     }
 
-    /// How full it is, in percent; none when unlimited.
+    /// Returns the use in percent; `None` if unlimited.
     pub(crate) fn percent(&self) -> Option<usize> {
         Some(self.used.saturating_mul(100) / self.max.filter(|max| *max > 0)?)
     }
 }
 
-/// How a task goes.
+/// State of a periodic task.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct TaskReport {
-    /// Its name.
     pub(crate) task: String,
     /// How often it began in this run.
     pub(crate) runs: u64,
-    /// Since it last began in this run.
+    /// Time since it last began in this run.
     pub(crate) last_run_ms: Option<f64>,
-    /// Since it last did what it is for, in this run or an earlier one.
+    /// Time since it last succeeded, in this run or an earlier one.
     pub(crate) last_ok_ms: Option<f64>,
-    /// Until it begins again, if that is planned.
+    /// Time until it begins again, if scheduled.
     pub(crate) next_ms: Option<f64>,
 }
 
-/// Configured bootstrap peers.
+/// State of the configured bootstrap peers.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BootstrapReport {
-    /// Without the node itself, each once.
+    /// Number of keys, without the node itself.
     pub(crate) configured: usize,
-    /// Those that answer.
+    /// Number of peers that answer.
     pub(crate) reachable: usize,
-    /// All that it may start from: remembered peers and DMSG servers, too.
+    /// Number of all bootstrap peers, with remembered peers and DMSG servers.
     pub(crate) known: usize,
     pub(crate) peers: Vec<BootstrapPeerReport>,
 }
 
 impl BootstrapReport {
-    /// Why those that are not reached are not.
+    /// Returns why peers were not reached.
     pub(crate) fn causes(&self) -> String {
         let lost = self.peers.iter().filter(|peer| !peer.reachable);
         let causes: Vec<String> = lost.take(5).map(ToString::to_string).collect();
@@ -93,16 +92,16 @@ impl BootstrapReport {
     }
 }
 
-/// One configured bootstrap peer.
+/// State of a configured bootstrap peer.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct BootstrapPeerReport {
     pub(crate) key: PublicKey,
-    /// HOST:PORT, as configured.
+    /// Addresses as configured, `HOST:PORT`.
     pub(crate) at: Vec<String>,
     pub(crate) reachable: bool,
-    /// Why it is not, by address.
+    /// Why it is unreachable, one cause per address.
     pub(crate) causes: Vec<String>,
-    /// When its name is looked up again.
+    /// Time until its host name is resolved again.
     pub(crate) next_try_ms: Option<f64>,
 }
 
@@ -123,10 +122,10 @@ impl Display for BootstrapPeerReport {
     }
 }
 
-/// What the transport counts; all since the start, except `sessions`.
+/// Counts of the transport since the start; `sessions` is the current number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TransportReport {
-    /// Connections to peers now.
+    /// Current connections to peers.
     pub(crate) sessions: usize,
     pub(crate) dials: u64,
     pub(crate) dials_failed: u64,
@@ -136,26 +135,26 @@ pub(crate) struct TransportReport {
     pub(crate) lost: u64,
 }
 
-/// Connections that the limit on open files takes away.
+/// Effect of a low limit of open files.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct FilesReport {
-    /// The setting that says how many are wanted.
+    /// Configuration key of the wanted number of connections.
     pub(crate) key: String,
     pub(crate) wanted: usize,
-    /// As many as there can be.
+    /// Number of connections that the limit allows.
     pub(crate) room: usize,
-    /// Files that this process may have open.
+    /// The limit of open files of this process.
     pub(crate) open_files: u64,
 }
 
-/// How a node is.
+/// Report of a node's status.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct StatusReport {
     pub(crate) schema: String,
     pub(crate) verdict: Verdict,
-    /// Why it is not green; the root cause first.
+    /// Reasons for the verdict; the root cause is first.
     pub(crate) reasons: Vec<Reason>,
-    /// What it waits for before it is up; none once it is.
+    /// What the start waits for; `None` once the node has started.
     pub(crate) waits_for: Option<String>,
     /// Whether puts and gets have peers to ask.
     pub(crate) ready: bool,
@@ -164,54 +163,55 @@ pub(crate) struct StatusReport {
     pub(crate) full_node: bool,
     pub(crate) version: String,
     pub(crate) uptime_ms: f64,
-    /// Where it listens for peers.
+    /// Address at which it listens for peers.
     pub(crate) listen: String,
     pub(crate) bootstrap: BootstrapReport,
-    /// What carries it; none on direct TCP.
+    /// Status of the DMSG parts; `None` on direct TCP.
     pub(crate) dmsg: Option<DmsgReport>,
-    /// What it publishes for others; none if it mirrors nothing.
+    /// State of published records of others; `None` without mirroring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mirror: Option<MirrorReport>,
-    /// Peers in the routing table that have proven their key and answered within
+    /// Number of peers in the routing table that have proven their key and answered within
     /// `proven_within_ms`.
     pub(crate) peers: usize,
     pub(crate) proven_within_ms: f64,
-    /// Since any peer of the table gave a sign of life.
+    /// Time since any peer in the routing table answered.
     pub(crate) last_sign_of_life_ms: Option<f64>,
-    /// Estimated nodes in the network, this one included.
+    /// Estimated number of nodes in the network, with this one.
     pub(crate) network_size: u64,
-    /// What others say of this machine's clock; none while no peer has.
+    /// Offset of this machine's clock; `None` while no other clock is known.
     pub(crate) clock: Option<ClockReport>,
     pub(crate) store: StoreReport,
-    /// Where items are kept across restarts.
+    /// Storage of items across restarts.
     pub(crate) storage: StorageReport,
-    /// Own items that are kept renewed.
+    /// Number of own items that are renewed.
     pub(crate) own_items: usize,
-    /// Items that an earlier run published and that are not renewed.
+    /// Items of an earlier run that are not renewed.
     pub(crate) lapsed: Option<LapsedReport>,
-    /// What `skydht verify` found within the last hour.
+    /// Result of `skydht verify` within the last hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) verified: Option<VerifiedReport>,
     pub(crate) transport: TransportReport,
-    /// Whether all connections to peers were lost at once, on direct TCP, and there is none since.
+    /// Whether all connections to peers were lost on direct TCP, and none has been established
+    /// since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) connections_lost: bool,
-    /// Set where the limit on open files leaves fewer connections than wanted.
+    /// Set if the limit of open files allows fewer connections than configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) files: Option<FilesReport>,
-    /// What it does by itself again and again.
+    /// State of the periodic tasks.
     #[serde(default)]
     pub(crate) tasks: Vec<TaskReport>,
     pub(crate) limits: Vec<LimitReport>,
-    /// Counts since the start.
+    /// Counters since the start, by name.
     pub(crate) counters: BTreeMap<String, u64>,
 }
 
 impl StatusReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.status/1";
 
-    /// The verdict and what is most to the point, for a place with a single line.
+    /// Summarises the status in one line: the verdict with its first reason.
     pub(crate) fn in_a_line(&self) -> String {
         let verdict = self.verdict;
         if let Some(what) = &self.waits_for {

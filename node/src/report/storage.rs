@@ -1,4 +1,4 @@
-//! How storage does.
+//! Report of a node's storage.
 
 use std::fmt::{self, Display};
 
@@ -7,45 +7,45 @@ use skydht_driver::storage::{StorageHealth, StorageStats};
 
 use crate::output::count;
 
-/// Whether items survive a restart.
+/// State of the storage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StorageState {
-    /// They do not.
+    /// There is no storage: items are lost at a restart.
     #[default]
     None,
-    /// What earlier runs left is being read.
+    /// Items of earlier runs are being loaded.
     Loading,
-    /// They do.
+    /// Items survive a restart.
     Good,
-    /// What was written does; what waits does not.
+    /// The last write failed: written items survive a restart, waiting changes do not.
     Failing,
 }
 
-/// Where items are kept across restarts, and how that goes.
+/// Storage of items across restarts, and its state.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StorageReport {
-    /// `file` or `redis`, or empty when there is none.
+    /// `file` or `redis`; empty without storage.
     pub(crate) kind: String,
     pub(crate) health: StorageState,
-    /// Why it is failing.
+    /// Why writes fail.
     pub(crate) cause: Option<String>,
-    /// Items of earlier runs, and of others who share the storage, that were read.
+    /// Items loaded from earlier runs, or from others who share the storage.
     pub(crate) loaded: u64,
-    /// Values found that are no items.
+    /// Values in the storage that do not decode as items.
     pub(crate) damaged: u64,
     /// Changes that are not written yet.
     pub(crate) waiting: usize,
     /// Changes written since the start.
     pub(crate) written: u64,
-    /// Writes that failed since the start.
+    /// Failed writes since the start.
     pub(crate) failures: u64,
-    /// Changes that were never written, because too many waited.
+    /// Changes dropped because too many were waiting.
     pub(crate) given_up: u64,
 }
 
 impl StorageReport {
-    /// From the driver's figures.
+    /// Converts the driver's statistics.
     pub(crate) fn new(stats: &StorageStats) -> Self {
         let (health, cause) = match &stats.health {
             StorageHealth::None => (StorageState::None, None),

@@ -11,7 +11,7 @@ use skydht_driver::storage::StorageStats;
 use skydht_driver::transport::TransportStats;
 use std::time::Duration;
 
-/// A fresh node's snapshot.
+/// Returns the snapshot of a new node.
 pub(crate) fn snapshot() -> Snapshot {
     let identity = Identity::Keyed(SecretKey::from_bytes(&[7; 32]).unwrap());
     let node = Node::new(
@@ -23,7 +23,7 @@ pub(crate) fn snapshot() -> Snapshot {
     node.unwrap().snapshot()
 }
 
-/// Of a node that is up, and alone.
+/// Returns the status of a running node without peers.
 pub(crate) fn status() -> StatusReport {
     let snapshot = snapshot();
     let about = About {
@@ -42,7 +42,7 @@ pub(crate) fn status() -> StatusReport {
     StatusReport::new(&seen, &about, &Condition::default())
 }
 
-/// This many of the servers are connected.
+/// Returns a report in which `connected` of `servers` servers are connected.
 pub(crate) fn dmsg(connected: usize, servers: usize, clients: Option<usize>) -> DmsgReport {
     let server = |index| DmsgServerReport {
         key: snapshot().key,

@@ -1,8 +1,8 @@
-//! How reports write numbers.
+//! Formats of numbers in reports.
 
 use std::time::Duration;
 
-/// A sequence number as text.
+/// Serializes a sequence number as a string.
 pub(crate) mod seq_text {
     use serde::{Deserialize, Deserializer, Serializer};
     use skydht_core::item::Seq;
@@ -19,7 +19,7 @@ pub(crate) mod seq_text {
     }
 }
 
-/// Milliseconds, to the microsecond.
+/// Returns the duration in milliseconds, rounded to microseconds.
 pub(crate) fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

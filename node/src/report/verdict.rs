@@ -1,4 +1,4 @@
-//! The verdict on a node, and its reasons, as they are shown.
+//! The verdict on a node with its reasons, as shown to users.
 
 use std::fmt::{self, Display};
 
@@ -7,20 +7,20 @@ use skydht_core::label_names;
 
 use crate::color::{self, Painted, Tone};
 
-/// How a node is.
+/// The verdict on a node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
-    /// All is well.
+    /// Everything works.
     Green,
-    /// It works, but something wants attention.
+    /// The node works, but something needs attention.
     Yellow,
-    /// It does not do its work.
+    /// The node does not work.
     Red,
 }
 
 impl Verdict {
-    /// Its word, in its tone, for stdout.
+    /// Returns the coloured verdict, for stdout.
     pub(crate) fn painted(self) -> Painted<String> {
         let tone = match self {
             Self::Green => Tone::Good,
@@ -45,11 +45,11 @@ impl Display for Verdict {
     }
 }
 
-/// What a reason is about. Each is judged once, in `verdict.rs`.
+/// Subject of a reason. `verdict.rs` judges each of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Check {
-    /// Whether it is up.
+    /// Whether the node has started.
     Start,
     /// Whether peers answer.
     Peers,
@@ -59,7 +59,7 @@ pub(crate) enum Check {
     DmsgServers,
     /// Whether the discovery answers.
     Discovery,
-    /// Whether the discovery takes the node's entry.
+    /// Whether the discovery accepts the node's entry.
     DiscoveryEntry,
     /// This machine's clock.
     Clock,
@@ -67,9 +67,9 @@ pub(crate) enum Check {
     OwnItems,
     /// Whether items survive a restart.
     Storage,
-    /// Whether there may be enough open files.
+    /// Whether the limit of open files is high enough.
     OpenFiles,
-    /// Whether limits refuse something.
+    /// Whether limits were exceeded.
     Limits,
 }
 
@@ -87,19 +87,19 @@ label_names!(Check {
     Limits => "limits",
 });
 
-/// Why a verdict is not green.
+/// A reason for a verdict other than green.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Reason {
-    /// How bad.
+    /// Verdict that follows from this reason alone.
     pub(crate) verdict: Verdict,
-    /// What it is about; none from a node of an earlier version.
+    /// Subject; `None` from a node of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) check: Option<Check>,
     /// What is wrong.
     pub(crate) cause: String,
-    /// What shows it.
+    /// The observation that shows it.
     pub(crate) evidence: String,
-    /// What to do.
+    /// What to do about it.
     pub(crate) remedy: String,
 }
 

@@ -1,4 +1,4 @@
-//! Whether own items are where readers look for them.
+//! Report of verifying own items.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -11,31 +11,31 @@ use skydht_core::node::OwnItem;
 use super::units::{ms, seq_text};
 use crate::printable::printable_name;
 
-/// What reading an item back brought.
+/// Result of reading an item back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum VerifyOutcome {
-    /// At least half of the nearest peers hold it.
+    /// At least half of the closest peers store it.
     Held,
-    /// Some of the nearest peers hold it, but fewer than half.
+    /// Fewer than half of the closest peers store it, but at least one.
     Thin,
-    /// None of the nearest peers holds it.
+    /// None of the closest peers stores it.
     Lost,
-    /// A higher sequence is there, or its deletion: another program has this key.
+    /// A newer version or a deletion was found: another program uses this key.
     Superseded,
-    /// The nearest peers were not reached in time.
+    /// The closest peers did not answer in time.
     Unknown,
 }
 
-/// One item.
+/// A verified item.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct VerifiedItem {
-    /// Under which salt; bytes that are no text are escaped.
+    /// Salt of the item; bytes that are not UTF-8 are escaped.
     pub(crate) salt: String,
     #[serde(with = "seq_text")]
     pub(crate) seq: Seq,
     pub(crate) outcome: VerifyOutcome,
-    /// Peers that hold this version.
+    /// Peers that store this version.
     pub(crate) held: u16,
     /// Peers that answered.
     pub(crate) asked: u16,
@@ -52,7 +52,7 @@ impl VerifiedItem {
         }
     }
 
-    /// Its name: the item without salt has none of its own.
+    /// Returns the salt, or "(none)" if it is empty.
     pub(crate) fn name(&self) -> &str {
         match self.salt.as_str() {
             "" => "(none)",
@@ -74,32 +74,32 @@ impl Display for VerifiedItem {
     }
 }
 
-/// What the verdict on a node remembers.
+/// Summary of a verification, for the verdict.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct VerifiedReport {
-    /// Since the items were read back.
+    /// Time since the items were read back.
     pub(crate) age_ms: f64,
-    /// How many.
+    /// Number of items.
     pub(crate) items: usize,
-    /// Those that at least half of the nearest peers do not hold, at most a few of them.
+    /// Salts of items that fewer than half of the closest peers store, at most [`NAMED`].
     pub(crate) not_held: Vec<String>,
 }
 
-/// Items that a verdict names.
+/// Maximum number of salts in a summary.
 const NAMED: usize = 8;
 
-/// All that were read back.
+/// Report of all verified items.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct VerifyReport {
     pub(crate) schema: String,
-    /// Whose they are.
+    /// Key of the node, which is their owner.
     pub(crate) key: PublicKey,
-    /// By salt.
+    /// The items, sorted by salt.
     pub(crate) items: Vec<VerifiedItem>,
 }
 
 impl VerifyReport {
-    /// Name and version of this shape.
+    /// Name and version of this JSON schema.
     pub(crate) const SCHEMA: &'static str = "skydht.verify/1";
 
     pub(crate) fn new(key: PublicKey, mut items: Vec<VerifiedItem>) -> Self {
@@ -111,7 +111,7 @@ impl VerifyReport {
         }
     }
 
-    /// What the verdict on a node remembers, this long after.
+    /// Returns the summary; `age` is the time since the verification.
     pub(crate) fn summary(&self, age: Duration) -> VerifiedReport {
         VerifiedReport {
             age_ms: ms(age),
@@ -124,7 +124,7 @@ impl VerifyReport {
         }
     }
 
-    /// Those that readers may not find as the node would have them.
+    /// Returns the items whose outcome is not [`VerifyOutcome::Held`].
     pub(crate) fn not_held(&self) -> impl Iterator<Item = &VerifiedItem> {
         let items = self.items.iter();
         items.filter(|item| item.outcome != VerifyOutcome::Held)

@@ -1,4 +1,4 @@
-//! A version of an item, as a watch shows it.
+//! Report of a version of a watched item.
 
 use std::fmt::{self, Display};
 
@@ -15,29 +15,29 @@ use super::units::{ms, seq_text};
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct VersionReport {
     pub(crate) schema: String,
-    /// Where it was found.
+    /// Target of the item.
     pub(crate) target: Target,
-    /// Who signed it.
+    /// Key that signed it.
     pub(crate) key: PublicKey,
-    /// Under which salt; bytes that are no text are escaped.
+    /// Salt of the item; bytes that are not UTF-8 are escaped.
     pub(crate) salt: String,
-    /// Its sequence number, to go on from.
+    /// Sequence number, from which a watch can resume.
     #[serde(with = "seq_text")]
     pub(crate) seq: Seq,
     /// Whether its owner deleted the item.
     pub(crate) deleted: bool,
-    /// The bytes in base64.
+    /// The value in base64.
     pub(crate) value: String,
-    /// The bytes as text, if they are text.
+    /// The value as text, if it is UTF-8.
     pub(crate) text: Option<String>,
     /// "owner" or "mirror".
     pub(crate) origin: Origin,
-    /// Since its signer last vouched for it, as far as known.
+    /// Time since its signer last renewed it, if known.
     pub(crate) age_ms: Option<f64>,
 }
 
 impl VersionReport {
-    /// From the core's outcome.
+    /// Converts the core's outcome.
     pub(crate) fn new(outcome: &GetOutcome) -> Self {
         let bytes = outcome.item.value.as_bytes();
         Self {
@@ -54,7 +54,7 @@ impl VersionReport {
         }
     }
 
-    /// The bytes.
+    /// Returns the decoded value.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         BASE64.decode(self.value.as_bytes()).unwrap_or_default()
     }

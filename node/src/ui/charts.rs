@@ -1,16 +1,17 @@
-//! Drawings: each has a title and a description, and stands beside a table that says the same.
+//! Charts of the status page. Each has a title and a description, and stands beside a table with
+//! the same content.
 
 use skydht_core::node::Histogram;
 
 use super::tree::{Element, el};
-use crate::course::spans;
+use crate::read_trace::spans;
 use crate::report::{BucketReport, BucketState, HopReport, HopState, PeersReport};
 
 /// Height of the tallest bar.
 const HEIGHT: u64 = 60;
-/// Width of a bar and its gap.
+/// Width of a bar with its gap.
 const STEP: usize = 16;
-/// Peers drawn on the ring.
+/// Maximum number of peers on the ring.
 const MOST_ON_RING: usize = 512;
 
 fn drawing(id: &str, (width, height): (usize, usize), title: &str, about: &str) -> Element {
@@ -36,7 +37,7 @@ fn label(x: usize, text: impl ToString) -> Element {
     el("text").attr("x", x).attr("y", HEIGHT + 15).text(text)
 }
 
-/// One bar for each bucket: filled, against a dashed frame of what is expected.
+/// Draws a bar per bucket, in a dashed frame of the expected height.
 pub(super) fn bucket_strip(buckets: &[BucketReport], k: usize) -> Element {
     let width = (buckets.len().max(8)) * STEP + 4;
     let low = buckets.iter().filter(|it| it.state == BucketState::Low);
@@ -46,8 +47,8 @@ pub(super) fn bucket_strip(buckets: &[BucketReport], k: usize) -> Element {
         low.count()
     );
     let height = |peers: u64| (peers * HEIGHT / (k.max(1) as u64)).min(HEIGHT);
-    let bars = buckets.iter().enumerate().flat_map(|(place, bucket)| {
-        let x = 2 + place * STEP;
+    let bars = buckets.iter().enumerate().flat_map(|(index, bucket)| {
+        let x = 2 + index * STEP;
         let frame = match bucket.state {
             BucketState::Low => "low",
             BucketState::Good | BucketState::Irrelevant => "want",
@@ -69,7 +70,7 @@ pub(super) fn bucket_strip(buckets: &[BucketReport], k: usize) -> Element {
     .children(bars)
 }
 
-/// The nodes on a circle, by the first bits of their ids.
+/// Draws the peers on a circle, by the first bits of their ids.
 pub(super) fn ring(peers: &PeersReport) -> Element {
     let at = |id: &[u8; 32]| {
         let turn = f64::from(u16::from_be_bytes([id[0], id[1]])) / 65_536.0;
@@ -103,8 +104,8 @@ pub(super) fn ring(peers: &PeersReport) -> Element {
         .child(dot(own.as_bytes(), "self", 4))
 }
 
-/// The course of a read: time from left to right, nearness to the target upwards, a line a question.
-pub(super) fn course(id: &str, title: &str, hops: &[HopReport]) -> Element {
+/// Draws a read: time from left to right, proximity to the target upwards, a line per request.
+pub(super) fn read_trace(id: &str, title: &str, hops: &[HopReport]) -> Element {
     const WIDTH: f64 = 380.0;
     let spans = spans(hops);
     let longest = spans.iter().map(|span| span.to_ms).fold(0.0, f64::max);
@@ -148,22 +149,22 @@ pub(super) fn course(id: &str, title: &str, hops: &[HopReport]) -> Element {
         .child(end)
 }
 
-/// The bars of a histogram.
+/// Draws a histogram.
 pub(super) fn histogram(id: &str, title: &str, histogram: &Histogram) -> Element {
     let bars = steps(histogram);
     let most = bars.iter().map(|(_, count)| *count).max().unwrap_or(0);
     let about = format!("{} values, by upper bounds.", histogram.count());
     let step = STEP * 3;
-    let drawn = bars.iter().enumerate().flat_map(|(place, (bound, count))| {
+    let drawn = bars.iter().enumerate().flat_map(|(index, (bound, count))| {
         let height = count * HEIGHT / most.max(1);
-        let x = 2 + place * step;
+        let x = 2 + index * step;
         [rect("bar", x, height, step - 6), label(x, bound)]
     });
     let size = (bars.len() * step + 4, HEIGHT as usize + 20);
     drawing(id, size, title, &about).children(drawn)
 }
 
-/// Each bound in words, and how many values lie below it and above the one before.
+/// Returns each bound as text, with the number of values between it and the previous one.
 pub(super) fn steps(histogram: &Histogram) -> Vec<(String, u64)> {
     let mut before = 0;
     let mut last = 0;
@@ -180,7 +181,7 @@ pub(super) fn steps(histogram: &Histogram) -> Vec<(String, u64)> {
     steps
 }
 
-/// The bound that a share of the values, in percent, is not above.
+/// Returns the bound of the bucket that contains this percentile.
 pub(super) fn percentile(histogram: &Histogram, percent: u64) -> String {
     let count = histogram.count();
     if count == 0 {

@@ -1,4 +1,4 @@
-//! The page as a whole, and the one that asks for the token.
+//! The HTML documents: the status page, and the login form.
 
 use super::page::Page;
 use super::sections;
@@ -22,12 +22,12 @@ impl Page {
         el("main").children(sections)
     }
 
-    /// The tree of what changes, as JSON.
+    /// Returns the part of the page that changes, as JSON.
     pub(crate) fn json(&self) -> String {
         self.main().json().to_string()
     }
 
-    /// The whole page.
+    /// Returns the whole page.
     pub(crate) fn html(&self) -> String {
         let word = match self.status.verdict {
             Verdict::Green => "GREEN",
@@ -44,7 +44,7 @@ impl Page {
     }
 }
 
-/// The page for browsers without a cookie; `failed` after a wrong token.
+/// Returns the login form; `failed` after a wrong token.
 pub(crate) fn login_page(failed: bool) -> String {
     let label = el("label").attr("for", "token").text("Token");
     let token = el("input")

@@ -1,5 +1,5 @@
-//! The status page: one look at a node, for a browser on this machine. It shows what `status`, `peers`,
-//! `ls` and `/metrics` say, and judges nothing itself.
+//! The status page: shows a node's status, peers, items and metrics in a browser. All verdicts come
+//! from elsewhere.
 
 mod charts;
 mod document;
@@ -12,13 +12,13 @@ pub(crate) use document::login_page;
 pub(crate) use page::{Page, Sort};
 pub(crate) use sessions::{CODE_LIFE, Sessions};
 
-/// The page's path.
+/// Path of the page.
 pub(crate) const PATH: &str = "/ui";
-/// Its style.
+/// Style sheet of the page.
 pub(crate) const STYLE: &str = include_str!("style.css");
-/// What keeps it up to date.
+/// Script that updates the page.
 pub(crate) const SCRIPT: &str = include_str!("app.js");
-/// What a browser may load and do for it: what comes from here.
+/// Content security policy: the page may load and connect to nothing but this server.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 

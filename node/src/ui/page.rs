@@ -1,11 +1,11 @@
-//! What the page shows.
+//! Content of the status page.
 
 use skydht_core::node::{Measurements, Snapshot};
 
 use crate::recent::Ended;
 use crate::report::{ItemsReport, PeersReport, StatusReport};
 
-/// What the table of peers is ordered by.
+/// Order of the table of peers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Sort {
     #[default]
@@ -16,10 +16,10 @@ pub(crate) enum Sort {
 }
 
 impl Sort {
-    /// All, in the order of the columns.
+    /// All orders, as their columns appear.
     pub(super) const ALL: [Self; 4] = [Self::Bucket, Self::Key, Self::Seen, Self::RoundTrip];
 
-    /// Its name in the page's address.
+    /// Returns the value of the query parameter `sort`.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Bucket => "bucket",
@@ -29,7 +29,7 @@ impl Sort {
         }
     }
 
-    /// What a query asks for; none where it asks for something else.
+    /// Parses a query; `None` if `sort` has an unknown value.
     pub(crate) fn of(query: &str) -> Option<Self> {
         let sort = query.split('&').find_map(|pair| pair.strip_prefix("sort="));
         let Some(name) = sort else {
@@ -39,22 +39,21 @@ impl Sort {
     }
 }
 
-/// Everything that the page shows.
+/// The data that the page shows.
 pub(crate) struct Page {
     pub(crate) status: StatusReport,
     pub(crate) peers: PeersReport,
     pub(crate) items: ItemsReport,
-    /// None until the node is up.
+    /// `None` while the node is starting.
     pub(crate) snapshot: Option<Snapshot>,
-    /// Reads and puts that ended last, newest first.
+    /// The latest reads and puts, newest first.
     pub(crate) recent: Vec<Ended>,
-    /// Bucket size.
     pub(crate) k: usize,
     pub(crate) sort: Sort,
 }
 
 impl Page {
-    /// What is measured; nothing until the node is up.
+    /// Returns the measurements; `None` while the node is starting.
     pub(super) fn measured(&self) -> Option<&Measurements> {
         self.snapshot.as_ref().map(|snapshot| &*snapshot.measured)
     }

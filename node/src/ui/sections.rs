@@ -1,4 +1,4 @@
-//! What the page shows, from the verdict down. Each section says which command shows the same.
+//! The sections of the page, from the verdict down. Each names the command that shows the same.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::tree::{Element, el};
 use crate::output::{Human, count};
 use crate::report::{BucketState, PeerReport, Verdict, from_ms};
 
-/// Rows of a table; the command beside it shows all.
+/// Maximum number of rows in a table; the command beside it shows all.
 const MOST_ROWS: usize = 200;
 
 fn section(id: &'static str, title: &str, command: &str) -> Element {
@@ -26,7 +26,7 @@ fn section(id: &'static str, title: &str, command: &str) -> Element {
         .child(how)
 }
 
-/// A table; columns whose heading begins with `#` hold numbers.
+/// Builds a table; columns whose heading begins with `#` are numeric.
 fn table(caption: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Element {
     let class = |name: &str| if name.starts_with('#') { "n" } else { "t" };
     let cells = head.iter().map(|name| {
@@ -38,14 +38,14 @@ fn table(caption: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<String
 }
 
 fn body(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Element {
-    let class = |place: usize| match head.get(place) {
+    let class = |index: usize| match head.get(index) {
         Some(name) if name.starts_with('#') => "n",
         _ => "t",
     };
     let rows = rows.into_iter().take(MOST_ROWS).map(|row| {
         let cells = row.into_iter().enumerate();
         el("tr")
-            .children(cells.map(|(place, cell)| el("td").attr("class", class(place)).text(cell)))
+            .children(cells.map(|(index, cell)| el("td").attr("class", class(index)).text(cell)))
     });
     el("tbody").children(rows)
 }
@@ -55,7 +55,7 @@ fn framed(caption: &str, head: Element, body: Element) -> Element {
         .child(el("caption").text(caption))
         .child(head)
         .child(body);
-    // A wide table is scrolled by keys, too.
+    // The element can be focused, so that a wide table can be scrolled with keys.
     el("div")
         .attr("class", "scroll")
         .attr("role", "region")
@@ -72,7 +72,7 @@ fn nothing(text: &str) -> Element {
     el("p").text(text)
 }
 
-/// How it is, with every reason.
+/// Shows the verdict with every reason.
 pub(super) fn verdict(page: &Page) -> Element {
     let status = &page.status;
     let (word, class) = match status.verdict {
@@ -225,8 +225,8 @@ pub(super) fn lookups(page: &Page) -> Element {
     let last = table("Reads and puts that ended last", &columns, last);
     let caption = "Since the start; percentiles are bounds of the histograms";
     let head = ["What", "#Count", "#p50", "#p95", "#p99"];
-    let courses = page.recent.iter().filter(|ended| !ended.hops.is_empty());
-    let courses = courses.enumerate().map(|(place, ended)| {
+    let traces = page.recent.iter().filter(|ended| !ended.hops.is_empty());
+    let traces = traces.enumerate().map(|(index, ended)| {
         let title = format!("{} {}: {}", ended.kind, ended.item, ended.outcome);
         let rows = ended.hops.iter().map(|hop| {
             vec![
@@ -238,14 +238,18 @@ pub(super) fn lookups(page: &Page) -> Element {
         });
         let columns = ["#After", "Peer", "#Bits shared", "What"];
         let content = el("div")
-            .child(charts::course(&format!("c{place}"), &title, &ended.hops))
+            .child(charts::read_trace(
+                &format!("c{index}"),
+                &title,
+                &ended.hops,
+            ))
             .child(table("Its steps", &columns, rows));
         details(&format!("Course of {title}"), content)
     });
     section
         .child(table(caption, &head, rows))
         .child(last)
-        .children(courses)
+        .children(traces)
         .children(drawn)
 }
 
@@ -374,7 +378,7 @@ pub(super) fn replication(page: &Page) -> Element {
     section.child(table("Sessions under way", &head, rows))
 }
 
-/// What a DMSG client or server adds.
+/// Shows the DMSG client or server.
 pub(super) fn relay(page: &Page) -> Element {
     let section = section("dmsg", "DMSG", "skydht status");
     let Some(dmsg) = &page.status.dmsg else {
@@ -434,11 +438,11 @@ pub(super) fn peers(page: &Page) -> Element {
         "Address",
         "Proven",
     ];
-    let heads = names.iter().enumerate().map(|(place, name)| {
+    let heads = names.iter().enumerate().map(|(index, name)| {
         let class = if name.starts_with('#') { "n" } else { "t" };
         let cell = el("th").attr("scope", "col").attr("class", class);
         let text = name.trim_start_matches('#');
-        match Sort::ALL.get(place) {
+        match Sort::ALL.get(index) {
             Some(sort) if *sort == page.sort => cell.attr("aria-sort", "ascending").text(text),
             Some(sort) => {
                 let link = el("a").attr("href", format_args!("/ui?sort={}#peers", sort.name()));

@@ -1,5 +1,5 @@
-//! Who may look at the status page: browsers that have exchanged the token, or a code that a command
-//! with the token has asked for, for a cookie. What the cookie opens is read alone.
+//! Access to the status page: a browser exchanges the token, or a code requested by a command that
+//! has the token, for a cookie. The cookie permits reading only.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,29 +11,30 @@ use zeroize::Zeroizing;
 
 use crate::failure::Result;
 
-/// How long a code may be exchanged.
+/// Lifetime of a code.
 pub(crate) const CODE_LIFE: Duration = Duration::from_secs(60);
-/// How long a browser may look.
+/// Lifetime of a cookie.
 const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
-/// Codes that wait to be exchanged; the oldest makes room.
+/// Maximum number of codes; the oldest is dropped.
 const MOST_CODES: usize = 8;
-/// Browsers that may look; the oldest makes room.
+/// Maximum number of cookies; the oldest is dropped.
 const MOST_SESSIONS: usize = 32;
 
-/// Codes and cookies that are good. Clones are the same.
+/// Valid codes and cookies. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Sessions(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
     token: Zeroizing<String>,
-    /// Browsers do not keep the cookies of two ports apart: the name does.
+    /// Name of the cookie. It contains the port, because browsers share cookies among the ports of
+    /// a host.
     name: String,
     codes: Secrets,
     cookies: Secrets,
 }
 
-/// Secrets with their ends, oldest first.
+/// Secrets with their expiry, oldest first.
 #[derive(Default)]
 struct Secrets(Vec<(Instant, Zeroizing<String>)>);
 
@@ -48,7 +49,7 @@ impl Secrets {
         self.0.push((now + life, secret));
     }
 
-    /// Its place; all are compared, each in constant time.
+    /// Returns the index of a valid secret. All secrets are compared, each in constant time.
     fn position(&self, given: &str) -> Option<usize> {
         let now = Instant::now();
         let mut found = None;
@@ -67,21 +68,21 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The token that may be exchanged, of the API at this port.
+    /// Sets the token, and the port of the API.
     pub(crate) fn begin(&self, token: &str, port: u16) {
         let mut inner = self.lock();
         inner.token = Zeroizing::new(token.to_owned());
         inner.name = format!("skydht-{port}");
     }
 
-    /// A code that may be exchanged once, soon.
+    /// Creates a code that can be exchanged once, within [`CODE_LIFE`].
     pub(crate) fn new_code(&self) -> Result<Zeroizing<String>> {
         let code = secret()?;
         self.lock().codes.add(&code, CODE_LIFE, MOST_CODES);
         Ok(code)
     }
 
-    /// Exchanges a code for the text of a `Set-Cookie` header; none if the code is not good any more.
+    /// Exchanges a code for the value of a `Set-Cookie` header; `None` if the code is not valid.
     pub(crate) fn redeem(&self, code: &str) -> Result<Option<String>> {
         let cookie = secret()?;
         let mut inner = self.lock();
@@ -92,7 +93,7 @@ impl Sessions {
         Ok(Some(inner.open(&cookie)))
     }
 
-    /// The same for the token itself.
+    /// Exchanges the token for the value of a `Set-Cookie` header; `None` if it is wrong.
     pub(crate) fn log_in(&self, token: &str) -> Result<Option<String>> {
         let cookie = secret()?;
         let mut inner = self.lock();
@@ -101,7 +102,7 @@ impl Sessions {
         Ok(may.then(|| inner.open(&cookie)))
     }
 
-    /// Whether a request has a good cookie.
+    /// Returns whether a request has a valid cookie.
     pub(crate) fn holds(&self, headers: &HeaderMap) -> bool {
         let inner = self.lock();
         let values = headers.get_all(COOKIE).iter();
@@ -155,7 +156,7 @@ mod tests {
         let other = sessions.log_in("the token").unwrap().unwrap();
         assert!(other != cookie && sessions.holds(&with(&other)));
         assert!(sessions.holds(&with(&cookie)));
-        // A cookie of another port's node, and none.
+        // The cookie of a node at another port, and an empty cookie.
         assert!(!sessions.holds(&with(&cookie.replace("7471", "7472"))));
         assert!(!sessions.holds(&HeaderMap::new()));
         assert!(!sessions.holds(&with("skydht-7471=")));

@@ -1,4 +1,4 @@
-//! The page in each of its states.
+//! Tests of the page in each of its states.
 
 use super::*;
 use crate::condition::Condition;
@@ -22,7 +22,7 @@ fn page(status: StatusReport) -> Page {
     }
 }
 
-/// Tags that are opened and closed, in order; each text between them.
+/// Checks that tags are opened and closed in order, and each text is between them.
 fn is_well_formed(html: &str) {
     let mut open = Vec::new();
     for part in html.split('<').skip(1) {
@@ -38,11 +38,11 @@ fn is_well_formed(html: &str) {
     assert!(open.is_empty(), "{open:?}");
 }
 
-/// What holds in every state.
+/// Checks what must hold in every state; returns the HTML.
 fn holds(page: &Page) -> String {
     let html = page.html();
     is_well_formed(&html);
-    // Nothing from elsewhere, nothing inline that the policy refuses.
+    // Nothing is loaded from elsewhere, and nothing inline that the policy forbids.
     for refused in [
         "http://",
         "https://",
@@ -54,7 +54,7 @@ fn holds(page: &Page) -> String {
         let allowed = html.matches(refused).count();
         assert_eq!(allowed, 0, "{refused} in {html}");
     }
-    // Each drawing has a title and a description, each field a label, each heading its section.
+    // Each drawing has a title and a description, each field a label, each heading a section.
     let drawings = html.matches("<svg ").count();
     assert_eq!(html.matches("<title id=").count(), drawings);
     assert_eq!(html.matches("<desc id=").count(), drawings);
@@ -73,7 +73,7 @@ fn holds(page: &Page) -> String {
         sections,
         "each names its command"
     );
-    // The script gets the same.
+    // The script gets the same tree.
     let tree: serde_json::Value = serde_json::from_str(&page.json()).unwrap();
     assert_eq!(tree[0], "main");
     html

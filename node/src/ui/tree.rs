@@ -1,11 +1,11 @@
-//! A page as a tree: written as HTML for browsers without scripts, and as JSON for the script, which
-//! builds the same nodes of it. Text is only ever text.
+//! A page as a tree of elements: rendered as HTML, and as JSON from which the script builds the
+//! same elements. Text is always escaped.
 
 use serde_json::{Value, json};
 
 use crate::printable::printable;
 
-/// An element.
+/// An element of a page.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Element {
     tag: &'static str,
@@ -19,7 +19,7 @@ enum Child {
     Text(String),
 }
 
-/// An element without anything.
+/// Creates an empty element.
 pub(super) const fn el(tag: &'static str) -> Element {
     Element {
         tag,
@@ -34,11 +34,11 @@ impl Element {
         self
     }
 
-    /// Adds text; what changes the direction of writing is escaped.
+    /// Adds text; characters that change the direction of writing are escaped.
     pub(super) fn text(mut self, text: impl ToString) -> Self {
         let text = printable(text.to_string().as_bytes());
         match self.children.last_mut() {
-            // A reader of HTML would see one text.
+            // Adjacent texts are joined, as an HTML parser would join them.
             Some(Child::Text(before)) => before.push_str(&text),
             _ if text.is_empty() => {}
             _ => self.children.push(Child::Text(text)),
@@ -57,7 +57,7 @@ impl Element {
         self
     }
 
-    /// As HTML.
+    /// Renders the element as HTML.
     pub(super) fn html(&self) -> String {
         let mut out = String::new();
         self.write(&mut out);
@@ -89,7 +89,7 @@ impl Element {
         out.push('>');
     }
 
-    /// As JSON: `[tag, {attribute: value}, child, …]`, a text as itself.
+    /// Renders the element as JSON: `[tag, {attribute: value}, child, …]`; a text is a string.
     pub(super) fn json(&self) -> Value {
         let attributes = self.attributes.iter();
         let attributes = attributes.map(|(name, value)| ((*name).to_owned(), json!(value)));
@@ -132,7 +132,7 @@ mod tests {
             "<td title=\"&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot;\u{202e}\">\
              a&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot;\\u{202e}</td>"
         );
-        // One text, as a reader of the HTML has it.
+        // One text, as an HTML parser produces it.
         assert_eq!(element.json().as_array().unwrap().len(), 3);
     }
 }

@@ -1,19 +1,19 @@
-//! Every command and option that the program's own help tells of.
+//! Parses commands and options from the program's own help.
 
 use super::{TempDir, run};
 
 /// A command as its help describes it.
 #[derive(Debug)]
 pub(crate) struct Described {
-    /// Its words after the program's name.
+    /// Words after the program's name.
     pub(crate) words: Vec<String>,
-    /// Its options that take a value: name, and what the value is called.
+    /// Options that take a value: name, and name of the value.
     pub(crate) options: Vec<(String, String)>,
-    /// Its usage line.
+    /// Usage line.
     pub(crate) usage: String,
 }
 
-/// All commands that have no commands below them.
+/// Returns all commands without subcommands.
 pub(crate) fn commands(home: &TempDir) -> Vec<Described> {
     let mut found = Vec::new();
     let mut open = vec![Vec::new()];
@@ -45,7 +45,7 @@ pub(crate) fn commands(home: &TempDir) -> Vec<Described> {
     found
 }
 
-/// The lines below a heading, up to the next empty one.
+/// Returns the lines below a heading, up to the next empty one.
 fn section<'a>(help: &'a str, heading: &'a str) -> impl Iterator<Item = &'a str> {
     let below = help
         .lines()
@@ -54,7 +54,7 @@ fn section<'a>(help: &'a str, heading: &'a str) -> impl Iterator<Item = &'a str>
     below.take_while(|line| !line.is_empty())
 }
 
-/// Options with a value, such as `--config <FILE>`.
+/// Returns options with a value, such as `--config <FILE>`.
 fn options(help: &str) -> Vec<(String, String)> {
     let option = |line: &str| {
         let line = line.trim_start();

@@ -1,4 +1,4 @@
-//! Runs the built program, waits for what it says, talks to its control API.
+//! Runs the built program, waits for its output, and uses its control API.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
 pub(crate) mod commands;
@@ -17,15 +17,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Nothing that a test waits for takes longer on a machine that works.
+/// Longest wait for anything; not reached on a working machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
-/// A node's status.
+/// Returns a node's status.
 pub(crate) fn status(node: &Node, home: &TempDir) -> Value {
     node.run(home, &["status", "--json"]).exits(0).json()
 }
 
-/// Asks for the status until it is so.
+/// Requests the status until the condition holds.
 #[track_caller]
 pub(crate) fn until(
     node: &Node,
@@ -43,7 +43,7 @@ pub(crate) fn until(
     }
 }
 
-/// A directory of its own, removed at the end.
+/// A directory of one test, removed when this is dropped.
 pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
@@ -71,13 +71,13 @@ impl Drop for TempDir {
     }
 }
 
-/// The program, with an environment that holds nothing of the tester's.
+/// Returns a command for the program, with an environment that contains only `HOME`.
 pub(crate) fn program(home: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skydht"));
     command
         .env_clear()
         .env("HOME", home.path())
-        // Whatever is written to a relative path goes with it.
+        // Files at relative paths are removed with the directory.
         .current_dir(home.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -85,7 +85,7 @@ pub(crate) fn program(home: &TempDir) -> Command {
     command
 }
 
-/// How a run of the program ended.
+/// Exit status and output of a program.
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: Vec<u8>,
@@ -117,7 +117,7 @@ impl Ran {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
-    /// Fails the test unless the program ended so.
+    /// Fails the test unless the exit status is `code`.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -134,7 +134,7 @@ pub(crate) fn run(home: &TempDir, args: &[&str]) -> Ran {
 pub(crate) fn finish(command: &mut Command, stdin: &[u8]) -> Ran {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
-    // A program that does not read it closes the pipe.
+    // A program that does not read its stdin closes the pipe.
     let _ = pipe.write_all(stdin);
     drop(pipe);
     let out = collect(child.stdout.take().unwrap());
@@ -165,19 +165,19 @@ fn collect(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     receiver
 }
 
-/// A node in a process of its own, killed at the end.
+/// A node in a process of its own, which is killed when this is dropped.
 pub(crate) struct Node {
     child: Child,
     log: Receiver<String>,
     seen: Vec<String>,
     stdout: BufReader<ChildStdout>,
-    /// Its first line.
+    /// The start-up message, which is its first line.
     pub(crate) about: Value,
     pub(crate) dir: String,
 }
 
 impl Node {
-    /// Starts a node on a state directory, on free ports, and waits until it is up.
+    /// Starts a node with its own state directory on free ports, and waits until it has started.
     pub(crate) fn start(home: &TempDir, name: &str, bootstrap: &[&Node]) -> Self {
         let peers: Vec<String> = bootstrap.iter().map(|node| node.address()).collect();
         let mut args = vec!["run", "--listen", "127.0.0.1:0"];
@@ -187,7 +187,7 @@ impl Node {
         Self::start_with(home, name, &args)
     }
 
-    /// Starts a node with these words.
+    /// Starts a node with these arguments.
     pub(crate) fn start_with(home: &TempDir, name: &str, args: &[&str]) -> Self {
         let dir = home.join(name);
         let mut command = program(home);
@@ -198,7 +198,7 @@ impl Node {
         Self::spawn(command, name, dir)
     }
 
-    /// Runs a command that is a node on this state directory, and waits until it is up.
+    /// Runs a command that starts a node in this state directory, and waits until it has started.
     pub(crate) fn spawn(mut command: Command, name: &str, dir: String) -> Self {
         command
             .stdin(Stdio::null())
@@ -247,12 +247,12 @@ impl Node {
             .unwrap_or_else(|| panic!("no {field} in {}", self.about))
     }
 
-    /// `PK@HOST:PORT`.
+    /// Returns `PK@HOST:PORT`.
     pub(crate) fn address(&self) -> String {
         format!("{}@{}", self.text("key"), self.text("listen"))
     }
 
-    /// HOST:PORT of its control API.
+    /// Returns HOST:PORT of its control API.
     pub(crate) fn api(&self) -> &str {
         self.text("api").strip_prefix("http://").unwrap()
     }
@@ -264,13 +264,13 @@ impl Node {
             .into()
     }
 
-    /// Waits until a log line has been written that holds `part`.
+    /// Waits for a log line that contains `part`.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, part: &str) {
         self.wait_until(part, |line| line.contains(part));
     }
 
-    /// Waits until it knows this many peers, or more.
+    /// Waits until the node knows at least this many peers.
     #[track_caller]
     pub(crate) fn knows(&mut self, peers: usize) {
         self.wait_until("enough peers", |line| {
@@ -307,7 +307,7 @@ impl Node {
         self.child.id()
     }
 
-    /// SIGKILL, and the end.
+    /// Kills the process and waits for it.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -316,7 +316,7 @@ impl Node {
     /// Waits until the process ends by itself.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Option<i32> {
-        // Its log ends when it does.
+        // Its log ends with the process.
         let end = Instant::now() + DEADLINE;
         loop {
             match self
@@ -342,7 +342,7 @@ impl Drop for Node {
     }
 }
 
-/// Sends a signal, by its name without SIG.
+/// Sends a signal, given without the prefix SIG.
 #[track_caller]
 pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill")
@@ -351,7 +351,7 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// An HTTP answer.
+/// An HTTP response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -365,7 +365,7 @@ impl Answer {
     }
 }
 
-/// Sends a request, head and body as they are, and reads the answer to its end.
+/// Sends a request as it is, and reads the response to its end.
 pub(crate) fn http(api: &str, request: &str) -> Answer {
     let mut stream = TcpStream::connect(api).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -384,7 +384,7 @@ pub(crate) fn http(api: &str, request: &str) -> Answer {
     }
 }
 
-/// A request with these headers; `Connection: close` and the body's length are added.
+/// Builds a request with these headers, `Connection: close`, and the body's length.
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\n");
     for (name, value) in headers {

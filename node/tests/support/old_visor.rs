@@ -1,4 +1,4 @@
-//! A visor of before the DHT: it speaks HTTP with the discovery services, and nothing else.
+//! A visor from before the DHT, which only uses the discovery services over HTTP.
 
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_discovery::auth::{SignedCall, Step};
@@ -16,7 +16,7 @@ pub(crate) fn key(n: u8) -> PublicKey {
     secret(n).public()
 }
 
-/// The visor.
+/// An old visor: the number of its key, and the services' address.
 pub(crate) struct OldVisor<'a> {
     pub(crate) n: u8,
     pub(crate) at: &'a str,
@@ -49,7 +49,7 @@ impl OldVisor<'_> {
         }
     }
 
-    /// An entry of a client that is at one server.
+    /// Stores an entry of a client that names one server.
     pub(crate) fn post_entry(&self, sequence: u64, server: u8) {
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
         let now = i64::try_from(now.as_nanos()).unwrap();

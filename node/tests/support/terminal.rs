@@ -1,4 +1,4 @@
-//! Runs the program on a pseudo-terminal, as a person would.
+//! Runs the program on a pseudo-terminal, as a user would.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -15,9 +15,9 @@ use super::{DEADLINE, signal};
 pub(crate) struct OnTerminal {
     child: Child,
     shown: Receiver<Vec<u8>>,
-    /// What the terminal has shown so far.
+    /// Output of the terminal so far.
     pub(crate) screen: String,
-    // Closed by its last user, the terminal would hang up.
+    // The terminal would hang up when its last descriptor is closed.
     _terminal: File,
 }
 
@@ -36,7 +36,7 @@ impl OnTerminal {
         let end = || terminal.try_clone().unwrap();
         command.stdin(end()).stdout(end()).stderr(end());
         let child = command.spawn().unwrap();
-        // The command would keep the terminal open.
+        // The command's descriptors would keep the terminal open.
         use std::process::Stdio;
         command
             .stdin(Stdio::null())
@@ -46,7 +46,7 @@ impl OnTerminal {
         std::thread::spawn(move || {
             let mut main = File::from(main);
             let mut buffer = [0; 4096];
-            // An error: nobody has the terminal open any more.
+            // An error means that no process has the terminal open any more.
             while let Ok(n @ 1..) = main.read(&mut buffer) {
                 if sender.send(buffer[..n].to_vec()).is_err() {
                     return;
@@ -61,13 +61,13 @@ impl OnTerminal {
         }
     }
 
-    /// Waits until the terminal has shown `part`.
+    /// Waits until the terminal shows `part`.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, part: &str) {
         self.wait_until(part, |screen| screen.contains(part));
     }
 
-    /// Waits until what the terminal has shown is so.
+    /// Waits until the output satisfies `holds`.
     #[track_caller]
     pub(crate) fn wait_until(&mut self, what: &str, holds: impl Fn(&str) -> bool) {
         let end = Instant::now() + DEADLINE;
@@ -82,12 +82,12 @@ impl OnTerminal {
         }
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub(crate) fn stop(&self) {
         signal(self.child.id(), "TERM");
     }
 
-    /// Waits for the end; returns the exit status and all that the terminal has shown.
+    /// Waits for the end; returns the exit status and the whole output.
     #[track_caller]
     pub(crate) fn finish(mut self) -> (Option<i32>, String) {
         let (sender, ended) = channel();
@@ -98,7 +98,7 @@ impl OnTerminal {
         let Ok(status) = ended.recv_timeout(DEADLINE) else {
             panic!("did not end: {:?}", self.screen)
         };
-        // What it wrote before its end.
+        // Collects the rest of the output.
         drop(self._terminal);
         let end = Instant::now() + DEADLINE;
         loop {

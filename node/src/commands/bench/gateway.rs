@@ -1,8 +1,8 @@
-//! `skydht bench gateway`: visors that register again and again at a gateway, most of them unchanged.
+//! `skydht bench gateway`: visors that register repeatedly at a gateway, most of them unchanged.
 //!
-//! The gateway and three nodes that take its items run in processes of their own; the visors are in this
-//! one. Each registration is a request of its own on a new connection, signed with the visor's number, as
-//! old visors send it. Its time runs from when it was due, so that a gateway that stalls shows it.
+//! The gateway and three nodes that store its items run in processes of their own; the visors are
+//! in this one. Each registration is a signed request on a new connection, as old visors send it.
+//! Its latency counts from when it was due, so that a gateway that stalls is noticed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,18 +32,18 @@ use crate::report::{StatusReport, ms};
 use crate::state_dir::StateDir;
 use crate::temporary_dir::TemporaryDir;
 
-/// Nodes beside the gateway.
+/// Number of nodes beside the gateway.
 const NODES: usize = 3;
-/// Transports of a visor: one with each of the next visors.
+/// Number of transports per visor: one with each of the next visors.
 const LINKS: usize = 4;
-/// Registrations that may be out.
+/// Maximum number of concurrent registrations.
 const IN_FLIGHT: usize = 256;
-/// A registration must be answered after this.
+/// Longest wait for the answer to a registration.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// All first registrations must be in the DHT after this.
+/// Longest wait for the first registrations to be published in the DHT.
 const PUBLISHED: Duration = Duration::from_secs(300);
 
-/// The figures.
+/// The report.
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
@@ -51,17 +51,17 @@ struct Report {
     registrations: u32,
     seconds: f64,
     changed_percent: u8,
-    /// Answered as they should be.
+    /// Registrations that were accepted.
     ok: u32,
     failed: u32,
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
-    /// Processor time of the gateway's process meanwhile.
+    /// Processor time of the gateway's process during the load.
     cpu_s: f64,
-    /// Its memory at the end.
+    /// Resident memory of the gateway's process at the end.
     rss_mib: f64,
-    /// Records that it published meanwhile, and those that waited at the end.
+    /// Records published during the load; `waiting`: records still to be published at its end.
     published: u64,
     waiting: usize,
     #[serde(flatten)]
@@ -75,7 +75,7 @@ struct Visor {
 }
 
 impl Visor {
-    /// Its transports; `version` makes the first one another.
+    /// Returns the transports; a `version` above 0 changes the first one.
     fn list(&self, version: u32) -> Vec<Transport> {
         let own = self.secret.public();
         let links = self.links.iter().enumerate();
@@ -89,7 +89,7 @@ impl Visor {
     }
 }
 
-/// Measures.
+/// Runs the benchmark and prints the report.
 pub(super) async fn run(common: &Common, args: &BenchGateway) -> Result<Exit> {
     let provenance = Provenance::new(common, args.seed)?;
     let dir = TemporaryDir::new("bench-gateway")?;
@@ -131,8 +131,8 @@ pub(super) async fn run(common: &Common, args: &BenchGateway) -> Result<Exit> {
         clock: crate::clock::Clock::default(),
         dialer: crate::http::ServiceDialer::default(),
     });
-    let visors = first(&exchanger, &base, visors).await?;
-    let before = settled(&client).await?;
+    let visors = register_first(&exchanger, &base, visors).await?;
+    let before = wait_until_published(&client).await?;
     output::talk(format_args!(
         "{} registrations in {} s",
         args.registrations, args.seconds
@@ -200,7 +200,7 @@ fn visors(args: &BenchGateway) -> Vec<Visor> {
     secrets.into_iter().enumerate().map(visor).collect()
 }
 
-/// Registers a visor. Returns its next number; none if it was not answered as it should be.
+/// Registers a visor. Returns its next nonce; `None` if it was not accepted in time.
 async fn register(
     exchanger: &Exchanger,
     base: &BaseUrl,
@@ -228,8 +228,8 @@ async fn register(
     timeout(TIMEOUT, whole).await.ok().flatten()
 }
 
-/// The first registration of each, with the question for its number.
-async fn first(
+/// Registers each visor for the first time, which includes asking for its nonce.
+async fn register_first(
     exchanger: &Arc<Exchanger>,
     base: &BaseUrl,
     visors: Vec<Visor>,
@@ -256,8 +256,8 @@ async fn first(
     }
 }
 
-/// Waits until all is published. Returns how many records were.
-async fn settled(client: &Client) -> Result<u64> {
+/// Waits until all records are published, and returns their number.
+async fn wait_until_published(client: &Client) -> Result<u64> {
     let begun = Instant::now();
     loop {
         let status: StatusReport = client.get("/status").await?;
@@ -275,7 +275,7 @@ async fn settled(client: &Client) -> Result<u64> {
     }
 }
 
-/// Registrations at an even pace. Returns how long those took that went well.
+/// Registers visors at a fixed rate. Returns the durations of the successful registrations.
 async fn load(
     args: &BenchGateway,
     exchanger: &Arc<Exchanger>,
@@ -295,7 +295,7 @@ async fn load(
         }
         let visor = &visors[n as usize % visors.len()];
         let round = n / u32::try_from(visors.len()).unwrap_or(u32::MAX);
-        // Each hundredth, or so many, is another one than before.
+        // The configured share of registrations changes a transport.
         let is_changed = n % 100 < u32::from(args.changed);
         let list = visor.list(if is_changed { round + 1 } else { 0 });
         let (secret, next) = (visor.secret.clone(), visor.next);

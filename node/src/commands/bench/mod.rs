@@ -1,4 +1,4 @@
-//! `skydht bench`: figures, and whether they are as wanted.
+//! `skydht bench`: benchmarks.
 
 mod abuse;
 mod gateway;
@@ -15,7 +15,7 @@ use crate::cli::{Bench, Common};
 use crate::exit::Exit;
 use crate::failure::Result;
 
-/// Measures.
+/// Runs a benchmark.
 pub(crate) async fn run(common: &Common, bench: Bench) -> Result<Exit> {
     match bench {
         Bench::Network(args) => network::run(common, args).await,

@@ -1,4 +1,4 @@
-//! This program in processes of its own: the nodes and relays that are measured, the attackers.
+//! Runs this program in processes of its own: measured nodes and relays, and attackers.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -13,39 +13,40 @@ use skydht_core::key::PublicKey;
 use crate::failure::{Code, Failure, Result};
 use crate::signals::WITH_STDIN;
 
-/// A node must be up after this.
+/// Longest wait for a node to start.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most that a process may stand back.
+/// The lowest scheduling priority, as a nice value.
 const LEAST_PRIORITY: i32 = 19;
 
-/// A child that is killed when this is dropped.
+/// A child process that is killed when this is dropped.
 pub(super) struct Process(Child);
 
 impl Process {
-    /// Starts this program with other words, on some processors, and with an environment that
-    /// holds nothing of ours. It ends with this process, however that ends.
+    /// Starts this program with other arguments, on some processors, in an environment that
+    /// contains only `HOME`. The child ends with this process, however that ends.
     pub(super) fn start(home: &Path, args: &[&str], processors: &Processors) -> Result<Self> {
         Self::start_after(home, args, || processors.take())
     }
 
-    /// The same, on what others leave of the processors: as if it had a machine of its own, and
-    /// took none of theirs.
+    /// Starts this program with the lowest priority, so that it uses only processor time that
+    /// others leave.
     pub(super) fn start_behind_others(home: &Path, args: &[&str]) -> Result<Self> {
-        // Where it is not allowed, figures are worse, and nothing else.
+        // Where this is not permitted, the figures are merely less precise.
         Self::start_after(home, args, || {
             let _ = nice(LEAST_PRIORITY);
         })
     }
 
     fn start_after(home: &Path, args: &[&str], prepare: impl FnOnce() + Send) -> Result<Self> {
-        // A child inherits its thread's processors and priority.
+        // A child inherits the processors and the priority of the thread that starts it.
         let start = move || {
             prepare();
             let mut command = Command::new(std::env::current_exe()?);
             command.args(args).env_clear().env("HOME", home);
             command.env(WITH_STDIN, "1");
-            // Nothing is ever written to its stdin, which the system closes with this process.
+            // Nothing is ever written to its stdin. The system closes it when this process ends,
+            // and the child exits.
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             command.stderr(Stdio::null()).spawn()
         };
@@ -57,11 +58,12 @@ impl Process {
         }
     }
 
-    /// The first line that it writes to stdout, without blocking the runtime.
+    /// Reads the first line of the child's stdout without blocking the runtime.
     pub(super) async fn first_line(&mut self, limit: Duration) -> Option<String> {
         let stdout = self.0.stdout.take()?;
         let (sender, line) = tokio::sync::oneshot::channel();
-        // Ends with the child, whose stdout it keeps open.
+        // The thread keeps reading, so that the child never blocks on its stdout; it ends with the
+        // child.
         std::thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
             let mut line = String::new();
@@ -73,12 +75,12 @@ impl Process {
         line.ok()?.ok()?.filter(|line| !line.is_empty())
     }
 
-    /// Whether it has not ended.
+    /// Returns whether the process is running.
     pub(super) fn is_alive(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
     }
 
-    /// Its number.
+    /// Returns the process id.
     pub(super) fn id(&self) -> u32 {
         self.0.id()
     }
@@ -86,7 +88,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails when it has ended already.
+        // This fails if the process has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -99,13 +101,13 @@ fn failed(error: impl std::fmt::Display) -> Box<Failure> {
     )
 }
 
-/// A node or a relay that is up.
+/// A running node or relay.
 pub(super) struct Running {
     pub(super) process: Process,
     pub(super) about: About,
 }
 
-/// What a node says of itself when it is up.
+/// The fields of a node's start-up message that are needed here.
 #[derive(Deserialize)]
 pub(super) struct About {
     pub(super) key: PublicKey,
@@ -117,7 +119,7 @@ pub(super) struct About {
 }
 
 impl Running {
-    /// Starts `args`, which must be a command that runs a node, with its state in `dir`.
+    /// Starts a node with the command `args` and its state in `dir`.
     pub(super) async fn start(dir: &Path, args: &[&str], processors: &Processors) -> Result<Self> {
         let what = args.join(" ");
         let wrong = || {
@@ -135,13 +137,13 @@ impl Running {
     }
 }
 
-/// Processors of this machine that a thread or a process may use; none named: as it is.
+/// Processors that a thread or process may use; empty: no restriction.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Processors(Vec<usize>);
 
 impl Processors {
-    /// The first `count` of those that this process may use, and the others. Both stay as they are
-    /// when `count` is 0, or would leave none.
+    /// Splits the processors of this process into the first `count` and the others. Both are
+    /// unrestricted if `count` is 0, or would leave none.
     pub(super) fn split(count: usize) -> (Self, Self) {
         let Ok(allowed) = sched_getaffinity(None) else {
             return Self::none();
@@ -162,19 +164,19 @@ impl Processors {
         (Self(all), Self(others))
     }
 
-    /// How many; none: as it is.
+    /// Returns the number of processors; `None`: no restriction.
     pub(super) fn count(&self) -> Option<usize> {
         (!self.0.is_empty()).then_some(self.0.len())
     }
 
-    /// Keeps the calling thread, and what it starts from now on, to them.
+    /// Restricts the calling thread, and what it starts from now on, to these processors.
     pub(super) fn take(&self) {
         if self.0.is_empty() {
             return;
         }
         let mut set = CpuSet::new();
         self.0.iter().for_each(|cpu| set.set(*cpu));
-        // Where it is not allowed, figures are worse, and nothing else.
+        // Where this is not permitted, the figures are merely less precise.
         let _ = sched_setaffinity(None, &set);
     }
 }

@@ -1,4 +1,4 @@
-//! Where a bench's figures come from, and the medians of its samples.
+//! Origin of a benchmark's figures, and medians of its samples.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::measure::machine;
 use crate::{logging, output};
 
-/// Where figures come from, and how to get them again.
+/// Origin of figures, and what is needed to measure them again.
 #[derive(Serialize)]
 pub(super) struct Provenance {
     seed: u64,
@@ -18,7 +18,7 @@ pub(super) struct Provenance {
 }
 
 impl Provenance {
-    /// Of this run; warns of figures that mean nothing.
+    /// Describes this run. Starts logging, and warns if this is a debug build.
     pub(super) fn new(common: &Common, seed: u64) -> Result<Self> {
         let filter = common.log.as_deref().unwrap_or("warn");
         logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
@@ -38,13 +38,13 @@ impl Provenance {
     }
 }
 
-/// How this program was called.
+/// Returns the command line of this process.
 pub(super) fn command_line() -> String {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// For the foot of a table.
+/// Formats the lines below a table of figures.
 impl std::fmt::Display for Provenance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
@@ -58,7 +58,7 @@ impl std::fmt::Display for Provenance {
     }
 }
 
-/// The medians of some samples.
+/// Returns the medians of `samples`, field by field.
 pub(super) fn median<T: Serialize + serde::de::DeserializeOwned>(samples: &[T]) -> Result<T> {
     crate::measure::median(samples)
         .map_err(|error| Failure::new(Code::Local, format_args!("no sample: {error}")))

@@ -1,4 +1,4 @@
-//! tokio's sockets, with every read and write counted.
+//! A tokio runtime that counts reads from and writes to its sockets.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -11,30 +11,30 @@ use futures_io::{AsyncRead, AsyncWrite};
 use skydht_runtime::{BoxFuture, Listener, Runtime};
 use skydht_tokio::{TcpConnection, TcpListener, TokioRuntime};
 
-/// What was done with all sockets of a [`CountedRuntime`].
+/// Counts over all sockets of a [`CountedRuntime`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct SocketCounts {
-    /// Reads that brought something.
+    /// Reads that returned, with data or at the end of the stream.
     pub(super) reads: u64,
-    /// Writes that took something.
+    /// Writes that the socket accepted.
     pub(super) writes: u64,
     /// Bytes written.
     pub(super) bytes: u64,
 }
 
 #[derive(Default)]
-struct Shared {
+struct AtomicCounts {
     reads: AtomicU64,
     writes: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// The surrounding tokio runtime, with its sockets counted.
+/// The surrounding tokio runtime, with counted sockets. Clones share the counts.
 #[derive(Clone, Default)]
-pub(super) struct CountedRuntime(Arc<Shared>);
+pub(super) struct CountedRuntime(Arc<AtomicCounts>);
 
 impl CountedRuntime {
-    /// The counts so far.
+    /// Returns the counts so far.
     pub(super) fn counts(&self) -> SocketCounts {
         SocketCounts {
             reads: self.0.reads.load(Ordering::Relaxed),
@@ -73,10 +73,10 @@ impl Runtime for CountedRuntime {
     }
 }
 
-/// A listener whose connections are counted.
+/// A listener of a [`CountedRuntime`].
 pub(super) struct CountedListener {
     listener: TcpListener,
-    counts: Arc<Shared>,
+    counts: Arc<AtomicCounts>,
 }
 
 impl Listener for CountedListener {
@@ -95,10 +95,10 @@ impl Listener for CountedListener {
     }
 }
 
-/// A connection that is counted.
+/// A connection of a [`CountedRuntime`].
 pub(super) struct CountedConnection {
     socket: TcpConnection,
-    counts: Arc<Shared>,
+    counts: Arc<AtomicCounts>,
 }
 
 impl CountedConnection {

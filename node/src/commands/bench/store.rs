@@ -1,6 +1,6 @@
-//! `skydht bench store`: how fast items are kept, found again, expired and read at a start.
+//! `skydht bench store`: how fast items are stored, read, expired, and loaded at start-up.
 //!
-//! Signatures are neither made nor checked: that is the processors' affair, whatever the storage.
+//! Signatures are neither made nor checked: their cost does not depend on the storage.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,43 +25,45 @@ use crate::measure::resident_bytes;
 use crate::output;
 use crate::report::ms;
 
-/// Changes of one write, each durable before the next, as a busy node's.
+/// Changes per write. Each write is durable before the next one, as in a busy node.
 const BATCH: usize = 4_096;
-/// Items that are looked for.
+/// Number of reads.
 const GETS: usize = 100_000;
-/// Records of a page.
+/// Records per page.
 const PAGE: usize = 1_024;
-/// Items expired in one step, as the node does.
+/// Items expired in one step, as in the node.
 const SWEEP_STEP: usize = 256;
-/// So long the items live, in Redis, too.
+/// Lifetime of the items, in Redis, too.
 const TTL: Duration = Duration::from_secs(600);
 
-/// The figures.
+/// The report.
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
     backend: &'static str,
     items: u32,
     value_bytes: u32,
-    /// Memory: into the core's store. Else: into storage, in batches, each durable before the next.
+    /// With the memory backend: puts into the core's store. Otherwise: writes to storage, in
+    /// batches that are each durable before the next.
     puts_per_s: f64,
-    /// At random, one after the other.
+    /// Reads of random items, one after the other.
     gets_per_s: f64,
-    /// Memory, or room on the disk, beyond the value's own bytes.
+    /// Memory or disk space beyond the value's own bytes.
     bytes_per_item: Option<f64>,
-    /// Everything expires, in steps as the node takes them.
+    /// Expiry of all items, in steps of the node's size.
     sweep_ms: f64,
     /// The longest of these steps.
     sweep_step_ms: f64,
-    /// Until storage is open and everything in it is in the core's store. None in memory.
+    /// Time to open storage and load all items into the core's store; `None` with the memory
+    /// backend.
     reopen_ms: Option<f64>,
-    /// Until storage is open and one item has been found.
+    /// Time to open storage and read one item.
     first_answer_ms: Option<f64>,
     #[serde(flatten)]
     provenance: Provenance,
 }
 
-/// Measures.
+/// Runs the benchmark and prints the report.
 pub(super) fn run(common: &Common, args: &BenchStore) -> Result<Exit> {
     let provenance = Provenance::new(common, args.seed)?;
     let items = Items::new(args);
@@ -113,13 +115,13 @@ pub(super) fn run(common: &Common, args: &BenchStore) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// What is put: each under a salt of its own.
+/// The items to store, each under a salt of its own.
 struct Items {
     count: u32,
     value: Value,
     key: skydht_core::key::PublicKey,
     now: Time,
-    /// Where the draws of targets begin.
+    /// Seed of the random targets.
     seed: u64,
 }
 
@@ -156,8 +158,8 @@ impl Items {
         }
     }
 
-    /// Targets at random.
-    fn drawn(&self) -> Vec<Target> {
+    /// Returns random targets of stored items.
+    fn random_targets(&self) -> Vec<Target> {
         let mut state = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut draw = || {
             state ^= state << 13;
@@ -177,7 +179,7 @@ impl Items {
         })
     }
 
-    /// Bytes for each item beyond its value.
+    /// Returns the bytes per item beyond its value.
     fn overhead(&self, bytes: u64) -> f64 {
         bytes as f64 / f64::from(self.count) - self.value.as_bytes().len() as f64
     }
@@ -187,7 +189,7 @@ impl Items {
     }
 }
 
-/// Takes a record as the node takes one that is proven.
+/// Admits a record to the store, as the node admits a verified one.
 fn admit(items: &Items, store: &mut Store, record: StoredRecord) -> bool {
     store
         .admit(items.now, Candidate::recorded(record), 0)
@@ -213,9 +215,11 @@ fn in_memory(args: &BenchStore, items: &Items, store: &mut Store, report: &mut R
     report.puts_per_s = taken as f64 / took.as_secs_f64();
     let grown = resident_bytes().zip(before);
     report.bytes_per_item = grown.map(|(now, before)| items.overhead(now.saturating_sub(before)));
-    let drawn = items.drawn();
+    let random_targets = items.random_targets();
     let begun = Instant::now();
-    let found = drawn.iter().filter(|it| store.get(items.now, it).is_some());
+    let found = random_targets
+        .iter()
+        .filter(|it| store.get(items.now, it).is_some());
     report.gets_per_s = Items::per_second(found.count(), begun);
 }
 
@@ -238,11 +242,11 @@ fn in_storage<S: Storage>(
         took += begun.elapsed();
     }
     report.puts_per_s = f64::from(args.items) / took.as_secs_f64();
-    let drawn = items.drawn();
+    let random_targets = items.random_targets();
     let (begun, mut found) = (Instant::now(), 0);
-    for target in &drawn {
+    for target in &random_targets {
         found += usize::from(storage.get(target).map_err(failed)?.is_some());
-        // Redis answers one at a time.
+        // Redis answers one request at a time, so that the time is bounded, too.
         if begun.elapsed() > Duration::from_secs(10) {
             break;
         }
@@ -252,7 +256,7 @@ fn in_storage<S: Storage>(
 
     let begun = Instant::now();
     let mut storage = open()?;
-    let first = storage.get(&drawn[0]).map_err(failed)?;
+    let first = storage.get(&random_targets[0]).map_err(failed)?;
     let answers = first.is_some_and(|kept| admit(items, store, kept.record));
     report.first_answer_ms = answers.then(|| ms(begun.elapsed()));
     drop(storage);
@@ -321,7 +325,7 @@ fn print(common: &Common, report: &Report) -> Result<()> {
     output::line(format_args!("{text}\n{}", report.provenance))
 }
 
-/// A directory that goes with the bench.
+/// A directory that is removed when this is dropped.
 struct TempDir(PathBuf);
 
 impl TempDir {

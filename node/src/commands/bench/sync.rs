@@ -1,8 +1,9 @@
-//! `skydht bench sync`: what it costs two full nodes to find what they hold differently.
+//! `skydht bench sync`: the cost for two full nodes of finding and exchanging their differences.
 //!
-//! Two real nodes in this process, over TCP on loopback, read the same items from a storage in
-//! memory; then each reads some that the other lacks or has in an older version, as from a
-//! storage that others write to, so that nothing is announced. Then one reconciles with the other.
+//! Two real nodes in this process, over TCP on loopback, load the same items from a storage in
+//! memory. Then each loads some that the other lacks or has in an older version. These come as
+//! changes of a shared storage, which nodes do not announce. Finally one node reconciles with the
+//! other.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,27 +31,28 @@ use crate::output;
 use crate::report::ms;
 use crate::start::start_node_on;
 
-/// Nothing that is waited for takes longer on a machine that works.
+/// Longest wait for any step; not reached on a working machine.
 const DEADLINE: Duration = Duration::from_secs(600);
-/// How often it is looked whether something has come.
+/// Interval between two checks of a node's progress.
 const POLL: Duration = Duration::from_millis(20);
-/// Sessions until both hold the same, adverts among it.
+/// Maximum number of sessions until both nodes store the same items, including their address
+/// adverts.
 const MOST_SESSIONS: u32 = 100;
 
-/// The figures.
+/// The report.
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
     items: u32,
     differences: u32,
     value_bytes: u32,
-    /// On both nodes' sockets while they reconciled, encryption and framing with it.
+    /// Bytes on both nodes' sockets during the reconciliation, with encryption and framing.
     bytes: u64,
-    /// The items' own bytes in them.
+    /// The part of `bytes` that is the items themselves.
     item_bytes: u64,
-    /// The difference of the two.
+    /// `bytes` minus `item_bytes`.
     beyond_bytes: u64,
-    /// Of the messages of the session alone.
+    /// Bytes of the session's messages.
     message_bytes: u64,
     round_trips: u32,
     fetched: u64,
@@ -58,16 +60,16 @@ struct Report {
     ms: f64,
     /// Processor time of both nodes.
     cpu_ms: f64,
-    /// On the sockets, when both hold the same.
+    /// Bytes on the sockets for a session without differences.
     equal_bytes: u64,
     equal_message_bytes: u64,
-    /// Whether both held the same afterwards.
+    /// Whether both nodes stored the same items afterwards.
     converged: bool,
     #[serde(flatten)]
     provenance: Provenance,
 }
 
-/// Measures.
+/// Runs the benchmark and prints the report.
 pub(super) async fn run(common: &Common, args: &BenchSync) -> Result<Exit> {
     let provenance = Provenance::new(common, args.seed)?;
     let items = Arc::new(Items::new(args));
@@ -89,7 +91,8 @@ pub(super) async fn run(common: &Common, args: &BenchSync) -> Result<Exit> {
             0 => (&first, &mut at_first),
             _ => (&second, &mut at_second),
         };
-        // In turn what the other side lacks, and a newer version of what it has.
+        // Alternates between an item that the other node lacks and a newer version of one that it
+        // has.
         source.add(items.difference(n));
         *count += 1;
     }
@@ -99,7 +102,8 @@ pub(super) async fn run(common: &Common, args: &BenchSync) -> Result<Exit> {
     let done = session(&b, &a).await?;
     let (elapsed, cpu) = (begun.elapsed(), own_cpu().saturating_sub(cpu));
     let bytes = runtime.counts().bytes - before;
-    // What was given is judged before the last answer; what was fetched, before the end.
+    // The node admits items that it was given before it sends its last answer, and those that it
+    // fetched before the session ends.
     let after = session(&b, &a).await?;
     let item_bytes = done.progress.item_bytes;
     let report = Report {
@@ -131,7 +135,7 @@ pub(super) async fn run(common: &Common, args: &BenchSync) -> Result<Exit> {
     })
 }
 
-/// A full node that reads its items from `source`.
+/// Starts a full node that loads its items from `source`.
 async fn node(
     runtime: &CountedRuntime,
     n: u8,
@@ -142,14 +146,14 @@ async fn node(
     let mut node = TcpNode::new(SecretKey::from_entropy(&[n; 32]), Some(loopback));
     node.config.full_node = true;
     node.config.bootstrap.extend(from);
-    // The store's limits are not what is measured.
+    // The store's limits are not measured.
     node.config.limits.items_per_publisher = Cap::UNLIMITED;
     node.config.limits.store_bytes = Cap::UNLIMITED;
     node.options.storage = Some(Persistence::new(source.clone(), Durability::Async));
     start_node_on(runtime.clone(), node).await
 }
 
-/// Waits until a node has read so many records.
+/// Waits until a node has loaded `count` records.
 async fn loaded(node: &Dht, count: u64) -> Result<()> {
     let end = Instant::now() + DEADLINE;
     while node.storage_stats().await?.loaded < count {
@@ -162,7 +166,8 @@ async fn loaded(node: &Dht, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Reconciles until both hold the same; returns what the last session cost on the sockets.
+/// Reconciles until a session finds no differences; returns the bytes of that session on the
+/// sockets, and its result.
 async fn equal(runtime: &CountedRuntime, node: &Dht, other: &Dht) -> Result<(u64, PeerSync)> {
     for _ in 0..MOST_SESSIONS {
         let before = runtime.counts().bytes;
@@ -183,7 +188,7 @@ fn is_equal(done: &PeerSync) -> bool {
     (progress.rounds, progress.fetched, progress.given) == (1, 0, 0)
 }
 
-/// One session.
+/// Runs one session.
 async fn session(node: &Dht, other: &Dht) -> Result<PeerSync> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(Code::PeerUnreachable, error);
     let done = node.sync(Some(other.key()), Some(DEADLINE)).await;
@@ -197,12 +202,12 @@ async fn session(node: &Dht, other: &Dht) -> Result<PeerSync> {
     }
 }
 
-/// What is held: each item under a salt of its own.
+/// The items of both nodes, each under a salt of its own.
 struct Items {
     secret: SecretKey,
     value: Vec<u8>,
     vouched: Unix,
-    /// The items that both have, by target.
+    /// The items that both nodes have, by target.
     common: BTreeMap<Target, u32>,
 }
 
@@ -234,7 +239,7 @@ impl Items {
         }
     }
 
-    /// One that both have. It is never sent, so it needs no signature.
+    /// Returns an item that both nodes have. It is never sent, so that it needs no signature.
     fn shared(&self, n: u32) -> Kept {
         self.kept(Item {
             key: self.secret.public(),
@@ -245,7 +250,7 @@ impl Items {
         })
     }
 
-    /// One that is different: of four in turn two are new, and two are newer.
+    /// Returns a difference: of four in a row, two are new items and two are newer versions.
     fn difference(&self, n: u32) -> Kept {
         let count = u32::try_from(self.common.len()).unwrap_or(u32::MAX);
         let number = match n % 4 {
@@ -262,7 +267,7 @@ fn salt(n: u32) -> String {
     format!("bench-{n}")
 }
 
-/// Storage in memory that a node only reads.
+/// A storage in memory that a node only reads.
 #[derive(Clone)]
 struct Source {
     items: Arc<Items>,

@@ -1,39 +1,40 @@
-//! What processes use: processor time, memory, context switches, allocations.
+//! Resource usage of processes: processor time, memory, context switches, allocations.
 
 use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Processor time of this process, all its threads together.
+/// Returns the processor time of this process, over all threads.
 pub(super) fn own_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default());
     seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// Processor time of another process, in steps of 10 ms; zero where there is no /proc.
+/// Returns the processor time of another process, in steps of 10 ms; zero without `/proc`.
 pub(super) fn cpu_of(process: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     cpu_in(&stat, clock_ticks_per_second())
 }
 
 fn cpu_in(stat: &str, ticks_per_second: u64) -> Duration {
-    // The name, in parentheses, may hold anything; utime and stime are fields 14 and 15.
+    // The process name, in parentheses, may contain anything, so that fields are counted after it;
+    // utime and stime are fields 14 and 15.
     let fields = stat.rsplit(')').next().unwrap_or_default();
     let ticks = fields.split_whitespace().skip(11).take(2);
     let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_secs_f64(ticks as f64 / ticks_per_second.max(1) as f64)
 }
 
-/// Resident memory of another process, in MiB; zero where there is no /proc.
+/// Returns the resident memory of another process, in MiB; zero without `/proc`.
 pub(super) fn resident_mib(process: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     field(&status, "VmRSS:").unwrap_or_default() as f64 / 1024.0
 }
 
-/// How often the threads of this process gave up the processor to wait: for sockets, for each
-/// other, for time. Zero where there is no /proc.
+/// Returns how often threads of this process blocked, on sockets, on each other, or on timers; zero
+/// without `/proc`.
 pub(super) fn own_waits() -> u64 {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
         return 0;
@@ -50,8 +51,8 @@ fn field(status: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Allocations of this process and their bytes; none unless they are counted (the feature
-/// `count-allocations`).
+/// Returns the number of this process's allocations and their bytes; `None` without the feature
+/// `count-allocations`.
 pub(super) fn own_allocations() -> Option<(u64, u64)> {
     #[cfg(feature = "count-allocations")]
     {

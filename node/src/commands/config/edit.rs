@@ -14,10 +14,10 @@ use crate::failure::{Code, Failure, Result};
 use crate::path_text::shown;
 use crate::{output, private_file};
 
-/// A configuration file is no longer than this.
+/// Largest configuration file, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Shows one key as it is in force.
+/// Shows the effective value of one key.
 pub(super) fn get(common: &Common, key: &str) -> Result<()> {
     kind_of(key)?;
     let loaded = configuration(common, [])?;
@@ -38,13 +38,13 @@ pub(super) fn get(common: &Common, key: &str) -> Result<()> {
         other => other.to_string(),
     };
     match &setting.value {
-        // One a line.
+        // One value per line.
         Value::Array(list) => list.iter().try_for_each(|value| output::line(text(value))),
         value => output::line(text(value)),
     }
 }
 
-/// Sets one key in the file.
+/// Sets one key in the configuration file.
 pub(super) fn set(common: &Common, key: &str, text: &str) -> Result<()> {
     let kind = kind_of(key)?;
     if text.is_empty() && kind != Kind::List {
@@ -56,7 +56,7 @@ pub(super) fn set(common: &Common, key: &str, text: &str) -> Result<()> {
     }
     let value = match kind {
         _ if text == "null" => Value::Null,
-        // The node may be started from another directory.
+        // The path is made absolute, because the node may be started from another directory.
         Kind::Path => json!(super::as_text(&absolute(text.as_ref())?)?),
         kind => value_of_text(kind, text),
     };
@@ -76,7 +76,7 @@ pub(super) fn set(common: &Common, key: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes one key out of the file: its default is in force again.
+/// Removes one key from the configuration file, which restores its default.
 pub(super) fn unset(common: &Common, key: &str) -> Result<()> {
     kind_of(key)?;
     let file = ConfigFile::read(common)?;
@@ -104,10 +104,10 @@ pub(super) fn unset(common: &Common, key: &str) -> Result<()> {
     output::line(format_args!("{path}: {key} is no longer set"))
 }
 
-/// The configuration file, to be changed.
+/// The configuration file that is edited.
 struct ConfigFile {
     path: PathBuf,
-    /// Empty if there is none.
+    /// Empty if the file does not exist.
     text: String,
 }
 
@@ -133,7 +133,7 @@ impl ConfigFile {
         .hint("mend the file by hand first")
     }
 
-    /// Writes the new text, unless `run` would refuse it.
+    /// Writes the new text, unless `run` would reject it.
     fn replace(&self, common: &Common, text: String) -> Result<()> {
         let mut sources = sources(common, []);
         sources.file = Some(self.path.clone());

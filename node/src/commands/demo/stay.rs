@@ -1,11 +1,11 @@
-//! A demo's network that stays up, for the other commands.
+//! `skydht demo --stay`: keeps the network running for other commands.
 
 use std::sync::Arc;
 
-use super::{Report, Show, Stay, print};
+use super::{DemoRun, Report, Stay, print};
 use crate::access::about;
 use crate::api::auth::Guard;
-use crate::api::{Server, Shared, bind};
+use crate::api::{ApiState, Server, bind};
 use crate::cli::{Common, Demo};
 use crate::commands::config::ConfigReport;
 use crate::condition::Condition;
@@ -17,16 +17,16 @@ use crate::signals::Signals;
 use crate::state_dir::StateDir;
 use crate::temporary_dir::TemporaryDir;
 
-/// Keeps the network up, with a control API on its first node, until a signal.
+/// Serves the control API of the first node until a signal arrives.
 pub(super) async fn stay(
     common: &Common,
     args: &Demo,
-    show: Show,
+    show: DemoRun,
     mut report: Report,
     signals: &mut Signals,
 ) -> Result<()> {
-    let place = TemporaryDir::new("demo")?;
-    let state = StateDir::new(place.path());
+    let dir = TemporaryDir::new("demo")?;
+    let state = StateDir::new(dir.path());
     let listener = bind(args.api_listen).await?;
     let first = &show.network.nodes[0];
     let listen = match first.local_addr() {
@@ -43,7 +43,7 @@ pub(super) async fn stay(
         path: None,
         settings: Vec::new(),
     };
-    let shared = Arc::new(Shared::new(local, config));
+    let shared = Arc::new(ApiState::new(local, config));
     let addr = listener
         .local_addr()
         .map_err(|error| Failure::new(Code::Local, error))?;
@@ -51,7 +51,7 @@ pub(super) async fn stay(
     let server = Server::start(listener, Arc::clone(&shared), guard)?;
     let announced = state.announce(server.addr(), first.key());
     let api = announced.url();
-    let here = format!("skydht --state-dir {}", place.path().display());
+    let here = format!("skydht --state-dir {}", dir.path().display());
     let mut next = vec![
         format!("{here} status"),
         format!("{here} put 'hello' --salt greeting"),

@@ -1,4 +1,4 @@
-//! What passes on the streams that the node opened: its requests, and their answers.
+//! Decodes the node's own streams of a journal: its requests, and their responses.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,35 +9,35 @@ use skydht_core::wire::{
     FrameDecoder, Request, Response, Side, WireItem, decode_request, decode_response,
 };
 
-/// A request, numbered in the order of their sending.
+/// Number of a request, in sending order.
 pub(super) type RequestId = u64;
 
-/// Something that passed.
-pub(super) enum Passed {
-    /// A stream to a peer was asked for.
+/// An event on one of the node's own streams.
+pub(super) enum StreamEvent {
+    /// The node asked for a stream to a peer.
     Opening { peer: PublicKey },
-    /// A request was sent.
+    /// The node sent a request.
     Asked {
         id: RequestId,
         peer: PublicKey,
         request: Request,
     },
-    /// Its answer came, in words.
+    /// A response arrived; `answer` describes it.
     Answered { id: RequestId, answer: String },
-    /// It will have none.
+    /// The request will not be answered.
     Lost { id: RequestId, why: String },
-    /// A peer could not be reached.
+    /// The stream could not be opened.
     Unreachable { peer: PublicKey, why: String },
 }
 
 struct Stream {
     peer: PublicKey,
-    /// Requests without an answer, oldest first.
+    /// Requests without a response, oldest first.
     waiting: VecDeque<RequestId>,
     answers: FrameDecoder,
 }
 
-/// The node's own streams.
+/// State of the node's own streams.
 #[derive(Default)]
 pub(super) struct Calls {
     streams: BTreeMap<StreamId, Stream>,
@@ -45,13 +45,13 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// An input that the node took.
-    pub(super) fn input(&mut self, input: &Input<'_>, passed: &mut Vec<Passed>) {
+    /// Processes an input of the node.
+    pub(super) fn input(&mut self, input: &Input<'_>, passed: &mut Vec<StreamEvent>) {
         match input {
             Input::StreamFailed { stream, reason } => {
                 if let Some(stream) = self.streams.remove(stream) {
                     let (peer, why) = (stream.peer, reason.to_string());
-                    passed.push(Passed::Unreachable { peer, why });
+                    passed.push(StreamEvent::Unreachable { peer, why });
                 }
             }
             Input::Bytes { stream, bytes } => {
@@ -71,8 +71,8 @@ impl Calls {
         }
     }
 
-    /// An output that the node gave.
-    pub(super) fn output(&mut self, output: &Output, passed: &mut Vec<Passed>) {
+    /// Processes an output of the node.
+    pub(super) fn output(&mut self, output: &Output, passed: &mut Vec<StreamEvent>) {
         match output {
             Output::OpenStream { stream, peer, .. } => {
                 let opened = Stream {
@@ -81,11 +81,11 @@ impl Calls {
                     answers: FrameDecoder::new(Side::Response),
                 };
                 self.streams.insert(*stream, opened);
-                passed.push(Passed::Opening { peer: *peer });
+                passed.push(StreamEvent::Opening { peer: *peer });
             }
             Output::Send { stream, bytes } => {
                 let Some(stream) = self.streams.get_mut(stream) else {
-                    return; // an answer of the node's own
+                    return; // A response to a peer's request.
                 };
                 let frame = FrameDecoder::new(Side::Request).push(&mut &bytes[..]);
                 if let Ok(Some(frame)) = frame
@@ -95,7 +95,7 @@ impl Calls {
                     let (id, peer) = (self.last, stream.peer);
                     stream.waiting.push_back(id);
                     let request = message.request;
-                    passed.push(Passed::Asked { id, peer, request });
+                    passed.push(StreamEvent::Asked { id, peer, request });
                 }
             }
             Output::CloseStream { stream, reason } => {
@@ -110,9 +110,9 @@ impl Calls {
         }
     }
 
-    fn close(&mut self, stream: StreamId, why: &str, passed: &mut Vec<Passed>) {
+    fn close(&mut self, stream: StreamId, why: &str, passed: &mut Vec<StreamEvent>) {
         let waiting = self.streams.remove(&stream).map(|stream| stream.waiting);
-        passed.extend(waiting.into_iter().flatten().map(|id| Passed::Lost {
+        passed.extend(waiting.into_iter().flatten().map(|id| StreamEvent::Lost {
             id,
             why: why.into(),
         }));
@@ -120,20 +120,20 @@ impl Calls {
 }
 
 impl Stream {
-    fn take(&mut self, mut bytes: &[u8], passed: &mut Vec<Passed>) {
+    fn take(&mut self, mut bytes: &[u8], passed: &mut Vec<StreamEvent>) {
         while let Ok(Some(frame)) = self.answers.push(&mut bytes) {
             let answer = match decode_response(&frame) {
                 Ok(message) => in_words(&message.response),
                 Err(error) => format!("an answer that does not decode: {error}"),
             };
             if let Some(id) = self.waiting.pop_front() {
-                passed.push(Passed::Answered { id, answer });
+                passed.push(StreamEvent::Answered { id, answer });
             }
         }
     }
 }
 
-/// The target that a request is about, if it is about one.
+/// Returns the target of a request, if it has one.
 pub(super) fn target_of(request: &Request) -> Option<Target> {
     match request {
         Request::FindNode { target }

@@ -1,9 +1,9 @@
-//! A trace as a timeline: a row a call, from its question to its answer.
+//! Draws a trace as a timeline: one row per call, from its request to its response.
 
 use skydht_sim::figures::plot::{label, round_step};
 use skydht_sim::figures::svg::{Anchor, COLOURS, Stroke, Svg, text_width};
 
-use super::trace::{Trace, What, short};
+use super::trace::{CallPurpose, Trace, short};
 
 const LEFT: f64 = 190.0;
 const PLOT: f64 = 560.0;
@@ -13,7 +13,7 @@ const ROW: f64 = 20.0;
 const TEXT: f64 = 12.0;
 const FAILED: &str = "#b00020";
 
-/// Draws it.
+/// Returns the drawing as SVG.
 pub(super) fn draw(trace: &Trace) -> String {
     let last = trace
         .calls
@@ -77,9 +77,9 @@ pub(super) fn draw(trace: &Trace) -> String {
         svg.text((12.0, y + 12.0), Anchor::Start, TEXT, &name);
         let colour = match (call.failed, call.what) {
             (true, _) => FAILED,
-            (_, What::Search) => COLOURS[0],
-            (_, What::Store | What::Renew) => COLOURS[2],
-            (_, What::Ping) => COLOURS[3],
+            (_, CallPurpose::Search) => COLOURS[0],
+            (_, CallPurpose::Store | CallPurpose::Renew) => COLOURS[2],
+            (_, CallPurpose::Ping) => COLOURS[3],
         };
         let end = call.end_ms.unwrap_or(last);
         let width = (place(end) - place(call.at_ms)).max(2.0);
@@ -93,10 +93,10 @@ pub(super) fn draw(trace: &Trace) -> String {
             &tip,
         );
         let words = match call.what {
-            What::Search => answer.to_owned(),
-            What::Store => format!("store: {answer}"),
-            What::Renew => format!("renew: {answer}"),
-            What::Ping => format!("ping: {answer}"),
+            CallPurpose::Search => answer.to_owned(),
+            CallPurpose::Store => format!("store: {answer}"),
+            CallPurpose::Renew => format!("renew: {answer}"),
+            CallPurpose::Ping => format!("ping: {answer}"),
         };
         let mark = if call.failed { "✗ " } else { "" };
         let text = cut(&format!("{mark}{words}"), TEXT, RIGHT - 20.0);
@@ -142,7 +142,7 @@ pub(super) fn draw(trace: &Trace) -> String {
     svg.finish()
 }
 
-/// As much of a text as has room.
+/// Shortens a text to the available width.
 fn cut(text: &str, size: f64, room: f64) -> String {
     if text_width(text, size) <= room {
         return text.into();

@@ -1,4 +1,4 @@
-//! One step, in full.
+//! One replayed step in full.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use skydht_core::journal::Digest;
 use skydht_core::node::{Deadline, Snapshot};
 use skydht_core::time::Time;
 
-use super::Taken;
+use super::ReplayedStep;
 use crate::report::ms;
 
-/// A step, what came of it, and the node after it.
+/// A step, its outputs, and the node's state after it.
 #[derive(Serialize)]
 pub(super) struct Explained {
     schema: &'static str,
     step: u64,
-    /// Since the start of the node.
+    /// Time since the start of the node.
     at_ms: f64,
     now: Time,
     input: Value,
     outputs: Vec<Value>,
-    /// Signatures that the node made.
+    /// Number of signatures that the node made.
     signatures: usize,
     deadline: Option<Deadline>,
     digest: Digest,
@@ -30,7 +30,7 @@ pub(super) struct Explained {
 }
 
 impl Explained {
-    pub(super) fn new(taken: &Taken<'_>) -> Self {
+    pub(super) fn new(taken: &ReplayedStep<'_>) -> Self {
         Self {
             schema: "skydht.replay_step/1",
             step: taken.index,
@@ -74,7 +74,7 @@ impl fmt::Display for Explained {
     }
 }
 
-/// The JSON of an input or output, with the text of its bytes beside their base64.
+/// Converts an input or output to JSON, with its bytes as text, too.
 pub(super) fn legible(what: &impl Serialize) -> Value {
     let mut value = serde_json::to_value(what).unwrap_or(Value::Null);
     let Some(fields) = value.as_object_mut() else {

@@ -1,4 +1,4 @@
-//! `skydht replay`: a recorded run again, compared step by step.
+//! `skydht replay`: repeats a recorded run and compares it step by step.
 
 mod calls;
 mod diagram;
@@ -26,32 +26,32 @@ use crate::private_file::{self, open_regular};
 use crate::progress::Progress;
 use crate::report::ms;
 
-/// Steps between two looks at the progress.
+/// Steps between two updates of the progress bar.
 const PROGRESS_STEPS: u64 = 1_000;
 
-/// What a replay found.
+/// Report of a replay.
 #[derive(Serialize)]
 struct Report<'a> {
     schema: &'static str,
     #[serde(serialize_with = "path_text::serialize")]
     file: &'a Path,
     key: PublicKey,
-    /// The skydht-core that recorded.
+    /// Version of skydht-core that recorded the journal.
     version: &'a str,
     steps: u64,
     digest: Digest,
     /// Time from the start of the node to the last step.
     run_ms: f64,
-    /// Operations that its users began.
+    /// Number of operations that the node's users started.
     operations: u64,
-    /// "stopped", "limit", "overrun", "open" or "torn"; none with --until.
+    /// "stopped", "limit", "overrun", "open" or "torn"; `None` with `--until`.
     ending: Option<&'static str>,
-    /// Where the last, incomplete record begins, if there is one.
+    /// Offset of the last record, if it is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     torn_at: Option<u64>,
 }
 
-/// Replays a journal.
+/// Replays a journal and prints the result.
 pub(crate) fn run(common: &Common, args: &Replay) -> Result<Exit> {
     let mut run = Run::open(&args.file)?;
     if let Some(op) = args.trace_op {
@@ -173,23 +173,23 @@ fn print(common: &Common, file: &Path, run: &Run) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// A replay as it goes.
+/// A replay in progress.
 struct Run {
     reader: Reader<BufReader<File>>,
     header: Header,
     replay: journal::Replay,
     path: PathBuf,
     progress: Progress,
-    /// Steps taken.
+    /// Number of steps replayed.
     steps: u64,
     digest: Digest,
-    /// From the start of the node to the last step.
+    /// Time from the start of the node to the last step.
     at: Duration,
     operations: u64,
 }
 
-/// A step that was the same as recorded.
-struct Taken<'a> {
+/// A replayed step whose result equals the recorded one.
+struct ReplayedStep<'a> {
     index: u64,
     at: Duration,
     step: Step<'a>,
@@ -221,8 +221,8 @@ impl Run {
         })
     }
 
-    /// Takes the next step; none at the end.
-    fn next(&mut self) -> Result<Option<Taken<'_>>> {
+    /// Replays the next step; `None` at the end of the journal.
+    fn next(&mut self) -> Result<Option<ReplayedStep<'_>>> {
         if self.steps.is_multiple_of(PROGRESS_STEPS) {
             let offset = self.reader.offset();
             self.progress
@@ -249,7 +249,7 @@ impl Run {
         self.digest = step.digest;
         self.at = at;
         self.operations += u64::from(matches!(step.input, Input::Command { .. }));
-        Ok(Some(Taken {
+        Ok(Some(ReplayedStep {
             index,
             at,
             step,
@@ -258,7 +258,7 @@ impl Run {
         }))
     }
 
-    /// Takes steps until this many are taken, or to the end.
+    /// Replays until `steps` steps are done, or to the end of the journal.
     fn skip(&mut self, steps: u64) -> Result<()> {
         while self.steps < steps && self.next()?.is_some() {}
         Ok(())
@@ -292,7 +292,7 @@ fn unreadable(path: &Path, steps: u64, error: &JournalError) -> Box<Failure> {
     }
 }
 
-/// More about a difference, for scripts.
+/// Details of a difference, for scripts.
 #[derive(Serialize)]
 struct Difference {
     step: u64,

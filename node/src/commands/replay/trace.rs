@@ -1,4 +1,4 @@
-//! The course of one operation: who was asked, who answered what, and when.
+//! The course of one operation: each call with its peer, its answer, and its times.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,22 +13,21 @@ use skydht_core::node::{
 use skydht_core::time::Mono;
 use skydht_core::wire::Request;
 
-use super::Taken;
-use super::calls::{Calls, Passed, RequestId, target_of};
+use super::ReplayedStep;
+use super::calls::{Calls, RequestId, StreamEvent, target_of};
 use crate::output;
 use crate::report::ms;
 
-/// What a call was for.
+/// Purpose of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum What {
-    /// For the nearest peers, or the item.
+pub(super) enum CallPurpose {
+    /// Asks for the closest peers, or for the item.
     Search,
-    /// To keep the item.
+    /// Asks the peer to store the item.
     Store,
-    /// To keep it for longer.
+    /// Asks the peer to renew the item.
     Renew,
-    /// For a sign of life.
     Ping,
 }
 
@@ -36,59 +35,60 @@ pub(super) enum What {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Call {
     pub(super) peer: PublicKey,
-    /// Bits that its id shares with the target.
+    /// Number of leading bits that the peer's id shares with the target.
     pub(super) prefix: Option<u16>,
-    pub(super) what: What,
-    /// Since the operation began.
+    pub(super) what: CallPurpose,
+    /// Time since the operation began.
     pub(super) at_ms: f64,
-    /// When its answer was judged, or it failed; none if the operation did not wait for it.
+    /// Time at which the answer was processed or the call failed; `None` if the operation did not
+    /// wait for it.
     pub(super) end_ms: Option<f64>,
     pub(super) failed: bool,
-    /// In words.
+    /// Description of the answer.
     pub(super) answer: Option<String>,
-    /// Whether it is a step of the operation's search, which judges its answer. Others, such as
-    /// repairs, end with their answer.
+    /// Whether the call is a step of the operation's lookup, which ends when the lookup has
+    /// processed the answer. Other calls, such as repairs, end with their answer.
     #[serde(skip)]
     step: bool,
-    /// Whether its request was sent.
+    /// Whether the request was sent.
     #[serde(skip)]
     sent: bool,
 }
 
-/// The course of an operation.
+/// The trace of an operation.
 #[derive(Serialize)]
 pub(super) struct Trace {
     schema: &'static str,
     op: u64,
     node: PublicKey,
-    /// What was wanted, in words.
+    /// Description of the operation.
     pub(super) wanted: String,
     pub(super) target: Option<Target>,
-    /// Since the start of the node.
+    /// Time since the start of the node.
     started_at_ms: f64,
     pub(super) first_value_ms: Option<f64>,
     pub(super) finished_ms: Option<f64>,
-    /// How it ended, in words.
+    /// Description of the result.
     pub(super) result: Option<String>,
     pub(super) calls: Vec<Call>,
     outcome: Option<Value>,
-    /// Requests of this operation without an answer, and their calls.
+    /// Unanswered requests of this operation, with the index of their call.
     #[serde(skip)]
     ours: BTreeMap<RequestId, usize>,
-    /// Requests that no step of the search has claimed yet.
+    /// Requests of this operation that are not yet assigned to a call.
     #[serde(skip)]
-    loose: Vec<(RequestId, PublicKey, What)>,
-    /// Whom to ping.
+    unclaimed: Vec<(RequestId, PublicKey, CallPurpose)>,
+    /// The peer to ping, if the operation is a ping.
     #[serde(skip)]
     pinged: Option<PublicKey>,
 }
 
-/// Follows an operation through a replay.
+/// Collects the trace of an operation during a replay.
 pub(super) struct Tracer {
     op: OperationId,
     calls: Calls,
     begun: Option<(Mono, Trace)>,
-    /// The first and the last operation seen.
+    /// The first and the last operation in the journal so far.
     seen: Option<(OperationId, OperationId)>,
 }
 
@@ -102,8 +102,8 @@ impl Tracer {
         }
     }
 
-    /// The next step. Says whether the operation is over.
-    pub(super) fn step(&mut self, taken: &Taken<'_>) -> bool {
+    /// Processes the next step. Returns whether the operation has ended.
+    pub(super) fn step(&mut self, taken: &ReplayedStep<'_>) -> bool {
         let now = taken.step.now.mono;
         if let Input::Command { op, command } = &taken.step.input {
             let first = self.seen.map_or(*op, |(first, _)| first);
@@ -126,12 +126,12 @@ impl Tracer {
             }
         }
         if let Some((begin, trace)) = &mut self.begun {
-            trace.settle(ms(now.since(*begin)));
+            trace.claim_remaining(ms(now.since(*begin)));
         }
         false
     }
 
-    fn note(&mut self, now: Mono, passed: &mut Vec<Passed>) {
+    fn note(&mut self, now: Mono, passed: &mut Vec<StreamEvent>) {
         if let Some((begin, trace)) = &mut self.begun {
             let at = ms(now.since(*begin));
             passed.drain(..).for_each(|passed| trace.passed(at, passed));
@@ -139,7 +139,7 @@ impl Tracer {
         passed.clear();
     }
 
-    /// The trace, or the first and the last operation that there are.
+    /// Returns the trace; without one, the first and the last operation of the journal.
     pub(super) fn finish(self) -> Result<Trace, Option<(u64, u64)>> {
         let seen = self.seen.map(|(first, last)| (first.0, last.0));
         self.begun.map(|(_, trace)| trace).ok_or(seen)
@@ -147,7 +147,7 @@ impl Tracer {
 }
 
 impl Trace {
-    fn new(op: OperationId, taken: &Taken<'_>, command: &Command) -> Self {
+    fn new(op: OperationId, taken: &ReplayedStep<'_>, command: &Command) -> Self {
         let node = taken.node.public_key();
         let (wanted, target) = wanted(command, &node);
         Self {
@@ -163,7 +163,7 @@ impl Trace {
             calls: Vec::new(),
             outcome: None,
             ours: BTreeMap::new(),
-            loose: Vec::new(),
+            unclaimed: Vec::new(),
             pinged: match command {
                 Command::Ping { peer, .. } => Some(*peer),
                 _ => None,
@@ -171,7 +171,7 @@ impl Trace {
         }
     }
 
-    /// Says whether the operation is over.
+    /// Processes an output. Returns whether the operation has ended.
     fn output(&mut self, wanted: OperationId, at: f64, output: &Output) -> bool {
         match output {
             Output::Event(Event::FirstValue { op, .. }) if *op == wanted => {
@@ -180,7 +180,7 @@ impl Trace {
             Output::Event(Event::Hop { op, peer, result }) if *op == wanted => {
                 let (answer, failed) = match result {
                     HopResult::Asked => {
-                        let index = self.begin(at, *peer, What::Search);
+                        let index = self.begin(at, *peer, CallPurpose::Search);
                         self.calls[index].step = true;
                         self.claim(index);
                         return false;
@@ -210,16 +210,16 @@ impl Trace {
         false
     }
 
-    /// Something passed on the node's streams.
-    fn passed(&mut self, at: f64, passed: Passed) {
+    /// Processes an event on the node's streams.
+    fn passed(&mut self, at: f64, passed: StreamEvent) {
         match passed {
-            Passed::Opening { peer } if self.pinged == Some(peer) => {
-                self.begin(at, peer, What::Ping);
+            StreamEvent::Opening { peer } if self.pinged == Some(peer) => {
+                self.begin(at, peer, CallPurpose::Ping);
             }
-            Passed::Opening { .. } => {}
-            Passed::Asked { id, peer, request } => {
-                if let Some(what) = self.purpose(&peer, &request) {
-                    self.loose.push((id, peer, what));
+            StreamEvent::Opening { .. } => {}
+            StreamEvent::Asked { id, peer, request } => {
+                if let Some(what) = self.purpose_of(&peer, &request) {
+                    self.unclaimed.push((id, peer, what));
                     let waiting =
                         |call: &Call| call.peer == peer && !call.sent && call.end_ms.is_none();
                     if let Some(index) = self.calls.iter().position(waiting) {
@@ -227,9 +227,9 @@ impl Trace {
                     }
                 }
             }
-            Passed::Answered { id, answer } => self.answered(at, id, answer, false),
-            Passed::Lost { id, why } => self.answered(at, id, why, true),
-            Passed::Unreachable { peer, why } => {
+            StreamEvent::Answered { id, answer } => self.answered(at, id, answer, false),
+            StreamEvent::Lost { id, why } => self.answered(at, id, why, true),
+            StreamEvent::Unreachable { peer, why } => {
                 let waiting =
                     |call: &&mut Call| call.peer == peer && !call.sent && call.end_ms.is_none();
                 if let Some(call) = self.calls.iter_mut().find(waiting) {
@@ -243,35 +243,38 @@ impl Trace {
         }
     }
 
-    /// What a request is for, if it belongs to this operation.
-    fn purpose(&self, peer: &PublicKey, request: &Request) -> Option<What> {
+    /// Returns the purpose of a request, if it belongs to this operation.
+    fn purpose_of(&self, peer: &PublicKey, request: &Request) -> Option<CallPurpose> {
         let about = self.target.is_some() && target_of(request) == self.target;
         match request {
-            Request::PutValue { .. } if about => Some(What::Store),
-            Request::Renew { .. } if about => Some(What::Renew),
-            Request::FindNode { .. } | Request::GetValue { .. } if about => Some(What::Search),
-            Request::Ping if self.pinged == Some(*peer) => Some(What::Ping),
+            Request::PutValue { .. } if about => Some(CallPurpose::Store),
+            Request::Renew { .. } if about => Some(CallPurpose::Renew),
+            Request::FindNode { .. } | Request::GetValue { .. } if about => {
+                Some(CallPurpose::Search)
+            }
+            Request::Ping if self.pinged == Some(*peer) => Some(CallPurpose::Ping),
             _ => None,
         }
     }
 
-    /// The request of a call that has none yet, if it has been sent.
+    /// Assigns a sent request to the call, if there is an unassigned one to the same peer.
     fn claim(&mut self, index: usize) {
         let call = &mut self.calls[index];
         let sent = self
-            .loose
+            .unclaimed
             .iter()
             .position(|(_, peer, _)| *peer == call.peer);
-        if let Some((id, _, what)) = sent.map(|at| self.loose.remove(at)) {
+        if let Some((id, _, what)) = sent.map(|at| self.unclaimed.remove(at)) {
             call.what = what;
             call.sent = true;
             self.ours.insert(id, index);
         }
     }
 
-    /// A step is over: requests that no search has claimed are calls of their own.
-    fn settle(&mut self, at: f64) {
-        while let Some((_, peer, what)) = self.loose.first().copied() {
+    /// Creates calls for the requests that no step of the lookup has claimed. Called after each
+    /// step of the node.
+    fn claim_remaining(&mut self, at: f64) {
+        while let Some((_, peer, what)) = self.unclaimed.first().copied() {
             let index = self.begin(at, peer, what);
             self.claim(index);
         }
@@ -281,7 +284,7 @@ impl Trace {
         if let Some(index) = self.ours.remove(&id) {
             let call = &mut self.calls[index];
             call.answer = Some(answer);
-            // A search judges its answers itself, when signatures are checked.
+            // A step of the lookup ends later, when its answer's signature has been checked.
             if !call.step {
                 call.end_ms = Some(at);
                 call.failed = failed;
@@ -289,7 +292,7 @@ impl Trace {
         }
     }
 
-    fn begin(&mut self, at: f64, peer: PublicKey, what: What) -> usize {
+    fn begin(&mut self, at: f64, peer: PublicKey, what: CallPurpose) -> usize {
         let prefix = self
             .target
             .map(|target| target.distance(&peer.id()).common_prefix());
@@ -375,7 +378,7 @@ fn result(outcome: &Outcome) -> String {
     }
 }
 
-/// The first digits of a key, after its tag: enough to tell peers apart.
+/// Returns the first digits of a key, which suffice to tell peers apart.
 pub(super) fn short(key: &PublicKey) -> String {
     let text = key.to_string();
     format!("{}…", &text[..12])

@@ -1,4 +1,4 @@
-//! What a node says of itself when it is up.
+//! The start-up message of `skydht run`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::dmsg::join_command;
 use crate::failure::Result;
 use crate::{output, path_text};
 
-/// What a node says of itself when it is up.
+/// The start-up message.
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
     pub(super) schema: &'static str,
@@ -19,22 +19,22 @@ pub(super) struct Report<'a> {
     /// "tcp" or "dmsg".
     pub(super) transport: &'static str,
     pub(super) listen: String,
-    /// What it waits for before it is up.
+    /// What the start still waits for; `None` if the node is running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) waits_for: Option<String>,
-    /// What peers are told to dial, on TCP.
+    /// Address that peers are asked to dial, on TCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) advertise: Option<String>,
-    /// The DMSG discovery in use.
+    /// URL of the DMSG discovery in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discovery: Option<String>,
-    /// Where old visors ask.
+    /// URL of the gateway for old visors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gateway: Option<String>,
-    /// Where they ask over DMSG.
+    /// URL of the gateway on DMSG.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gateway_on_dmsg: Option<String>,
-    /// Where a DMSG server's clients connect.
+    /// Address of the DMSG server for its clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dmsg_server: Option<String>,
     pub(super) api: Option<String>,
@@ -54,20 +54,20 @@ pub(super) struct Report<'a> {
     pub(super) next: Vec<String>,
 }
 
-/// What to type next. An operator of a DMSG server wants visors on it.
+/// Returns suggested next commands; for a DMSG server, how a visor connects to it.
 pub(super) fn next_commands(common: &Common, server_on: Option<&str>) -> Vec<String> {
-    let mut place = String::new();
+    let mut options = String::new();
     if let Some(config) = &common.config {
-        place.push_str(&format!(" --config {}", config.display()));
+        options.push_str(&format!(" --config {}", config.display()));
     }
     if let Some(dir) = &common.state_dir {
-        place.push_str(&format!(" --state-dir {}", dir.display()));
+        options.push_str(&format!(" --state-dir {}", dir.display()));
     }
     let visor = server_on.map(join_command);
     let own = [
-        format!("skydht{place} status"),
-        format!("skydht{place} put 'hello' --salt greeting"),
-        format!("skydht{place} get self --salt greeting"),
+        format!("skydht{options} status"),
+        format!("skydht{options} put 'hello' --salt greeting"),
+        format!("skydht{options} get self --salt greeting"),
     ];
     visor.into_iter().chain(own).collect()
 }

@@ -1,4 +1,4 @@
-//! The options of a node, as configuration keys.
+//! Converts the options of `skydht run` to configuration keys.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::commands::{Flag, configuration};
 use crate::config::{PeerAddress, StartPeer};
 use crate::failure::Result;
 
-/// What the options of a node set.
+/// Returns the configuration keys that the options set.
 pub(in crate::commands) fn flags(common: &Common, args: Run) -> Result<Vec<Flag>> {
     let mut flags: Vec<Flag> = Vec::new();
     if let Some(addr) = args.listen {
@@ -32,7 +32,7 @@ pub(in crate::commands) fn flags(common: &Common, args: Run) -> Result<Vec<Flag>
         flags.push(("--api-listen", "api_listen", json!(addr).into()));
     }
     if !args.bootstrap.is_empty() {
-        // Besides those configured, which must be known first.
+        // The option adds to the configured peers, so that these are loaded first.
         let configured = configuration(common, flags.clone())?.settings;
         let (mut keys, mut peers) = (configured.bootstrap_pks, configured.bootstrap);
         let before = (keys.len(), peers.len());
@@ -42,7 +42,7 @@ pub(in crate::commands) fn flags(common: &Common, args: Run) -> Result<Vec<Flag>
                 StartPeer::At(peer) => peers.push(peer),
             }
         }
-        // A list is the flag's only if the flag added to it.
+        // The option is named as the source of a list only if it added to it.
         if keys.len() > before.0 {
             flags.push(("--bootstrap", "bootstrap_pks", json!(keys).into()));
         }

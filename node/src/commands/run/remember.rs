@@ -1,4 +1,4 @@
-//! The peers that a node meets are written down, and when its tasks succeeded; what happens is logged.
+//! Saves the known peers and the tasks' success times, and logs events, while the node runs.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::known_peers;
 use crate::state_dir::StateDir;
 use crate::tasks::Tasks;
 
-/// Peers are remembered at most this often.
+/// Minimum interval between two saves.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Writes down the peers now and then, and logs what happens. Ends with the node.
+/// Saves known peers after changes, and logs events, until the node stops.
 pub(super) async fn remember(dht: Dht, mut events: EventStream, state: StateDir, tasks: Tasks) {
     let mut known = log_peers(&dht, None).await;
-    // Peers may have come before their events were listened for.
+    // Peers may have been added before this task subscribed to events.
     let mut changed = known.is_some_and(|peers| peers > 0);
     let mut next_save = Instant::now();
     loop {
@@ -45,7 +45,7 @@ pub(super) async fn remember(dht: Dht, mut events: EventStream, state: StateDir,
     }
 }
 
-/// Logs how many peers there are, if that is news.
+/// Logs the number of peers if it has changed.
 async fn log_peers(dht: &Dht, known: Option<usize>) -> Option<usize> {
     let now = dht.snapshot().await.ok()?.peers;
     if known != Some(now) {
@@ -54,7 +54,7 @@ async fn log_peers(dht: &Dht, known: Option<usize>) -> Option<usize> {
     Some(now)
 }
 
-/// Logs an event. Says whether the peers changed.
+/// Logs an event. Returns whether the set of peers changed.
 fn log(event: &Event) -> bool {
     match event {
         Event::Ready { peers } => tracing::info!(peers, "ready"),
@@ -64,7 +64,7 @@ fn log(event: &Event) -> bool {
             tracing::warn!(%target, %seq, "an item of this node could not be renewed at any peer");
         }
         Event::PeerRefused { peer, .. } => {
-            // A crowd of keys must not fill the log; `callers_cut` counts them.
+            // Many refused keys must not fill the log; the counter `callers_cut` has their number.
             tracing::debug!(%peer, "a peer wasted much work; it is refused for a minute");
         }
         Event::ClockJumped => tracing::warn!("the clock jumped; starting over with the peers"),

@@ -1,4 +1,4 @@
-//! `skydht sim`: scenarios in virtual time, judged, kept and compared.
+//! `skydht sim`: simulates scenarios in virtual time, and compares results.
 
 mod present;
 mod scenarios;
@@ -26,7 +26,7 @@ use crate::private_file;
 use crate::progress::Progress;
 use scenarios::{BUILT_IN, Source};
 
-/// Runs scenarios, lists them, or compares their results.
+/// Runs scenarios, lists them, or compares two results.
 pub(crate) fn run(common: &Common, args: &Sim) -> Result<Exit> {
     if args.list {
         return list(common);
@@ -39,7 +39,7 @@ pub(crate) fn run(common: &Common, args: &Sim) -> Result<Exit> {
     };
     let plan = Plan::new(wanted, args)?;
     if let Some(dir) = &args.out {
-        // Before an hour is spent on what could not be kept.
+        // The directory is created first, so that a long run does not fail at its end.
         private_file::make_dirs(dir)?;
     }
     let sizes = plan.cells.iter().map(|(_, cell)| cell.population.nodes);
@@ -80,21 +80,21 @@ fn compare(common: &Common, a: &Path, b: &Path) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// What is to be run.
+/// The simulations to run.
 struct Plan {
-    /// As it was named.
+    /// The scenario as named on the command line.
     scenario: String,
-    /// What `--set` and `--nodes` say.
+    /// Settings of `--set` and `--nodes`.
     settings: Vec<(String, String)>,
     cells: Vec<(Cell, Scenario)>,
-    /// The command that does all of it again.
+    /// The command that repeats all of it.
     command: String,
-    /// One after the other, and memory is measured.
+    /// Runs one simulation at a time and measures memory.
     memory: bool,
 }
 
 impl Plan {
-    /// Checks everything before anything runs.
+    /// Checks all arguments before anything runs.
     fn new(wanted: &str, args: &Sim) -> Result<Self> {
         let source = Source::find(wanted)?;
         let usage = |error: &dyn std::fmt::Display| Failure::new(Code::Usage, error);
@@ -142,7 +142,7 @@ impl Plan {
         })
     }
 
-    /// The command that does one run again.
+    /// Returns the command that repeats one run.
     fn command_of(&self, cell: &Cell) -> String {
         let mut settings = self.settings.clone();
         settings.extend(cell.parameters.clone());
@@ -151,7 +151,7 @@ impl Plan {
         quoted(&command)
     }
 
-    /// Runs one, and says in its report what it was.
+    /// Runs one simulation, and adds its parameters and command to the report.
     fn run(
         &self,
         cell: &Cell,
@@ -167,7 +167,7 @@ impl Plan {
             report.figures.insert("memory_per_node".to_owned(), each);
         }
         report.parameters = self.settings.iter().cloned().collect();
-        // Its own field.
+        // The number of nodes has its own field.
         report.parameters.remove("nodes");
         report.parameters.extend(cell.parameters.clone());
         report.command = self.command_of(cell);
@@ -211,7 +211,7 @@ fn single(
     verdict(&[report.to_file()], &missing)
 }
 
-/// Shows how far one run is.
+/// Returns a callback that shows the progress of one run.
 fn watch<'a>(bar: &'a Progress, run: &'a str) -> impl FnMut(scenario::Progress) + 'a {
     let mut phase = "";
     move |at| {
@@ -245,7 +245,7 @@ fn several(common: &Common, args: &Sim, plan: &Plan) -> Result<Exit> {
                     let Some((cell, scenario)) = plan.cells.get(index) else {
                         return;
                     };
-                    // One at a time, each has the bar for itself.
+                    // With several jobs, concurrent runs would overwrite each other's progress.
                     let name = format!("run {} of {count}: ", index + 1);
                     let mut one = watch(&bar, &name);
                     let result = plan
@@ -254,7 +254,8 @@ fn several(common: &Common, args: &Sim, plan: &Plan) -> Result<Exit> {
                                 one(at);
                             }
                         })
-                        // Samples are summed up at once: there may be many runs.
+                        // Samples are summarised immediately, because their memory would add up
+                        // over many runs.
                         .map(|(report, coverage)| (report.to_file(), coverage));
                     if let Ok((run, _)) = &result
                         && !run.violations.is_empty()
@@ -293,7 +294,7 @@ fn several(common: &Common, args: &Sim, plan: &Plan) -> Result<Exit> {
     verdict(&runs.runs, &missing)
 }
 
-/// What to do when results cannot be kept.
+/// Converts an error of writing results.
 fn cannot_write(error: &ReportError) -> Box<Failure> {
     match error {
         ReportError::Io { path, error } => private_file::failed("write", path, error),
@@ -301,7 +302,7 @@ fn cannot_write(error: &ReportError) -> Box<Failure> {
     }
 }
 
-/// Counters that the scenario wants reached and that were not: name, wanted, reached.
+/// Returns the coverage counters below the scenario's goals: name, goal, value.
 fn missing(args: &Sim, scenario: &Scenario, coverage: &Coverage) -> Vec<(String, u64, u64)> {
     if args.coverage {
         coverage.missing(&scenario.coverage)

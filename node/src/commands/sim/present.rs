@@ -1,4 +1,4 @@
-//! Results of simulations, for people and as JSON.
+//! Output of simulation results, as text and as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,9 +11,9 @@ use crate::cli::Common;
 use crate::failure::Result;
 use crate::output;
 
-/// Columns of a table of runs at most; all are in `summary.csv`.
+/// Maximum number of columns in a table of runs; `summary.csv` has all.
 const MOST_COLUMNS: usize = 6;
-/// Violations of a run that are printed; all are in the JSON.
+/// Maximum number of violations printed per run; the JSON has all.
 const MOST_VIOLATIONS: usize = 5;
 
 #[derive(Serialize)]
@@ -29,7 +29,7 @@ struct List<'a> {
     scenarios: Vec<ListedScenario<'a>>,
 }
 
-/// Name, nodes and what it is about.
+/// Prints the scenarios: name, number of nodes, description.
 pub(super) fn list(common: &Common, rows: Vec<(String, u32, String)>) -> Result<()> {
     if common.json {
         let scenarios = rows
@@ -68,7 +68,7 @@ struct Single<'a> {
     coverage: BTreeMap<&'a str, u64>,
 }
 
-/// One run.
+/// Prints the result of one run.
 pub(super) fn single(
     common: &Common,
     run: &RunFile,
@@ -127,7 +127,7 @@ fn written(out: Option<&Path>) {
     }
 }
 
-/// A run that broke an invariant, in two lines.
+/// Formats a run that broke an invariant in two lines.
 pub(super) fn failure(run: &RunFile) -> String {
     let first = run.violations.first().map_or("", String::as_str);
     let more = match run.violations.len() {
@@ -146,7 +146,7 @@ struct Several<'a> {
     command: &'a str,
 }
 
-/// Many runs: medians over the seeds, a column for each combination of parameters.
+/// Prints several runs: medians over the seeds, with a column for each combination of parameters.
 pub(super) fn several(
     common: &Common,
     runs: &Runs,
@@ -175,7 +175,7 @@ pub(super) fn several(
     output::line(format_args!("rerun: {}", runs.command))
 }
 
-/// Part of a table of runs: a row a result, a column a combination.
+/// Formats a part of the table of runs: a row per figure, a column per combination.
 fn medians(part: &[(String, usize, BTreeMap<String, Spread>)]) -> String {
     let mut head = vec!["MEDIAN OVER SEEDS".to_owned()];
     head.extend(part.iter().map(|(name, count, _)| match name.as_str() {

@@ -1,4 +1,4 @@
-//! Which scenarios there are, and what `--set` and `--sweep` may change.
+//! The scenarios, and how `--set` and `--sweep` name their settings.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use skydht_sim::scenario::Scenario;
 use crate::failure::{Code, Failure, Result};
 use crate::private_file::read_public;
 
-/// Names and texts of the scenarios in the program, sorted.
+/// Names and texts of the built-in scenarios, sorted by name.
 pub(super) const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/scenarios.rs"));
 
-/// The longest file that is read.
+/// Largest scenario file, in bytes.
 const MOST: u64 = 1 << 20;
 
 /// A scenario's name and text.
@@ -21,7 +21,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// One in the program, or else a file.
+    /// Finds a built-in scenario, or else reads a file.
     pub(super) fn find(wanted: &str) -> Result<Self> {
         if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == wanted) {
             return Ok(Self {
@@ -51,7 +51,7 @@ impl Source {
         })
     }
 
-    /// The scenario with these settings, which may have short names.
+    /// Parses the scenario with these settings, which may be abbreviated.
     pub(super) fn with(&self, settings: &[(String, String)]) -> Result<Scenario> {
         let mut full = Vec::new();
         for (key, value) in settings {
@@ -62,7 +62,8 @@ impl Source {
     }
 }
 
-/// A setting under its whole path: `dead` is `chaos.dead`; `model` is a share of upstream's nodes.
+/// Expands an abbreviated setting: `dead` to `chaos.dead`, `model` to the share of upstream's
+/// nodes.
 fn in_full(key: &str, value: &str) -> Result<(String, String)> {
     if key == "model" {
         let share = match value {
@@ -97,7 +98,7 @@ fn in_full(key: &str, value: &str) -> Result<(String, String)> {
     }
 }
 
-/// The paths that end in this word.
+/// Returns the paths of all settings named `word`.
 fn places_of(word: &str) -> Vec<String> {
     let all = serde_json::to_value(Scenario::default()).unwrap_or(Value::Null);
     let sections = all.as_object().into_iter().flatten();

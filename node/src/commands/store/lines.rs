@@ -1,4 +1,5 @@
-//! Items as lines of text: what `skydht store export` writes, and what upstream's stores give.
+//! Items as lines of text: the format of `skydht store export`, and the formats of upstream's
+//! stores.
 
 use std::fmt;
 use std::io::{self, BufRead, Read as _};
@@ -13,26 +14,27 @@ use skydht_driver::storage::redis_record;
 
 use crate::config::Settings;
 
-/// Bytes of one line; an item of 64 KiB has some 90,000.
+/// Longest line, in bytes; an item of 64 KiB needs some 90,000.
 const LONGEST_LINE: u64 = 1 << 20;
 
-/// Why a line is no item.
+/// Why a line is not an item.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum LineFault {
     TooLong,
-    /// Neither a record nor an item, nor a key before one.
+    /// Neither a record nor an item, nor a key followed by one.
     NoItem,
-    /// A key, and no item behind it or on the next line.
+    /// A key without an item on the same or the next line.
     KeyAlone,
     Item(ItemError),
-    /// Its signer is not the target's owner, bound it by nothing, and is none of `mirror_pks`.
+    /// Signed by a key that is not the target's owner, without a binding signature, and not in
+    /// `mirror_pks`.
     Mirror(PublicKey),
-    /// The signature that binds it to its target is wrong.
+    /// The signature that binds the item to its target is invalid.
     Binding,
 }
 
 impl LineFault {
-    /// One stable word.
+    /// Returns a stable identifier.
     pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::TooLong => "too_long",
@@ -68,7 +70,7 @@ impl Serialize for LineFault {
     }
 }
 
-/// A line, by its number in the text, and what it is.
+/// A line with its number, from 1.
 pub(super) struct Line {
     pub(super) number: u64,
     pub(super) item: Result<StoredRecord, LineFault>,
@@ -79,16 +81,16 @@ fn key_alone(number: u64) -> Line {
     Line { number, item }
 }
 
-/// Reads a text line by line.
+/// Parses a text line by line.
 pub(super) struct Lines<'a, R> {
     from: R,
     settings: &'a Settings,
     now: Unix,
     number: u64,
     line: Vec<u8>,
-    /// Of the line before, which had nothing but a key.
+    /// Line number and target of a preceding line that contains only a key.
     key: Option<(u64, Target)>,
-    /// A line that has been read and not been given.
+    /// A parsed line that is returned by the next call.
     behind: Option<Line>,
 }
 
@@ -105,10 +107,9 @@ impl<'a, R: BufRead> Lines<'a, R> {
         }
     }
 
-    /// The next line that is not empty; none at the end.
+    /// Returns the next line that is not empty; `None` at the end.
     ///
-    /// # Errors
-    /// The text's, not a line's.
+    /// # Errors An I/O error of the text. A faulty line is not an error.
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
         if let Some(line) = self.behind.take() {
             return Ok(Some(line));
@@ -134,7 +135,7 @@ impl<'a, R: BufRead> Lines<'a, R> {
                 }
             }
             let line = item.map(|item| Line { number, item });
-            // A key that has waited in vain comes first.
+            // A key without an item is reported before the line after it.
             match std::mem::replace(&mut self.key, key) {
                 Some((number, _)) => {
                     self.behind = line;
@@ -146,7 +147,7 @@ impl<'a, R: BufRead> Lines<'a, R> {
         }
     }
 
-    /// Reads a line; whether it is whole. None at the end.
+    /// Reads a line; `false` if it is too long, `None` at the end.
     fn read(&mut self) -> io::Result<Option<bool>> {
         self.line.clear();
         let mut limited = self.from.by_ref().take(LONGEST_LINE);
@@ -156,7 +157,7 @@ impl<'a, R: BufRead> Lines<'a, R> {
         self.number += 1;
         let is_whole = self.line.ends_with(b"\n") || (self.line.len() as u64) < LONGEST_LINE;
         if !is_whole {
-            // The rest belongs to the same line.
+            // Skips the rest of a line that is too long.
             loop {
                 let mut rest = Vec::new();
                 let mut limited = self.from.by_ref().take(LONGEST_LINE);
@@ -169,7 +170,7 @@ impl<'a, R: BufRead> Lines<'a, R> {
         Ok(Some(is_whole))
     }
 
-    /// A line of an export, or an item at its signer's own target.
+    /// Parses a line of an export, or an item, which is stored at its signer's target.
     fn bare(&self, json: &[u8]) -> Result<StoredRecord, LineFault> {
         if let Ok(record) = serde_json::from_slice::<StoredRecord>(json) {
             return self.checked(record);
@@ -178,14 +179,15 @@ impl<'a, R: BufRead> Lines<'a, R> {
         self.keyed(&anywhere.item.target(), json)
     }
 
-    /// An item at a target, as Redis has it.
+    /// Parses an item in the format of upstream's Redis, stored at `target`.
     fn keyed(&self, target: &Target, json: &[u8]) -> Result<StoredRecord, LineFault> {
-        // As `redis-cli --csv` writes it.
+        // `redis-cli --csv` quotes the value.
         let quoted = serde_json::from_slice::<String>(json).ok();
         let json = quoted.as_deref().map_or(json, str::as_bytes);
         let mut record = redis_record(target, json).ok_or(LineFault::NoItem)?;
         if record.expires.is_none() && !says_its_life(json) {
-            // From the time in its sequence, else half a life.
+            // The lifetime starts at the time in the sequence number; without one, half of it is
+            // left.
             let ttl = self.settings.node.item_ttl;
             let since = || Unix(self.now.0.saturating_sub(nanos(ttl / 2)));
             record.vouched = record.item.seq.as_time().unwrap_or_else(since);
@@ -222,7 +224,7 @@ fn says_its_life(json: &[u8]) -> bool {
     fields.is_ok_and(|fields| fields.get("vouched").is_some())
 }
 
-/// A key, `dht:` and 64 hexadecimal digits or these alone, in quotes or not, and what follows it.
+/// Splits off a key: `dht:` and 64 hexadecimal digits, or only these, optionally in quotes.
 fn split_key(text: &[u8]) -> Option<(Target, &[u8])> {
     let (text, is_quoted) = match text.strip_prefix(b"\"") {
         Some(text) => (text, true),

@@ -1,4 +1,4 @@
-//! What is drawn: the verdict first, then what the status page shows, in as few lines as do.
+//! The text drawn by `skydht top`: the verdict, then a short form of the status page.
 
 use std::fmt::{self, Display};
 
@@ -9,28 +9,28 @@ use crate::report::{
     BucketReport, BucketState, ItemsReport, LimitReport, PeersReport, StatusReport,
 };
 
-/// Heights of a bar.
+/// Characters for the heights of a bar.
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Peers of a full bucket, at most; what bars are measured against.
+/// Peers in a full bucket, which is the full height of a bar.
 const FULL: u64 = 20;
-/// Rows of each list.
+/// Maximum number of rows per list.
 const ROWS: usize = 8;
 
-/// One node at one moment.
+/// The state of a node at one moment.
 pub(super) struct Picture {
     pub(super) status: StatusReport,
     pub(super) peers: PeersReport,
     pub(super) items: ItemsReport,
-    /// Its series, see docs/metrics.md.
+    /// The text of `/metrics`, see docs/metrics.md.
     pub(super) metrics: String,
 }
 
-/// A histogram of `/metrics`: bounds with what is not above them.
+/// A histogram of `/metrics`: upper bounds with cumulative counts.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Buckets(Vec<(f64, u64)>);
 
 impl Buckets {
-    /// The one with this name and, where it has some, these labels.
+    /// Reads the histogram with this name and these labels.
     fn of(metrics: &str, name: &str, labels: &str) -> Self {
         let head = format!("{name}_bucket{{{labels}");
         let lines = metrics.lines().filter_map(|line| line.strip_prefix(&head));
@@ -47,7 +47,7 @@ impl Buckets {
         self.0.last().map_or(0, |(_, n)| *n)
     }
 
-    /// The bound that this many of a hundred are not above.
+    /// Returns the bound of the bucket that contains this percentile.
     fn percentile(&self, percent: u64) -> Option<f64> {
         let wanted = (self.count() * percent).div_ceil(100).max(1);
         let found = self.0.iter().find(|(_, below)| *below >= wanted);
@@ -56,7 +56,7 @@ impl Buckets {
 }
 
 impl Picture {
-    /// What has a time, and how long it took.
+    /// Returns the duration histograms of the operations.
     fn operations(&self) -> Vec<(&'static str, Buckets)> {
         let operation = |op: &str| {
             let name = "skydht_operation_duration_seconds";
@@ -74,7 +74,7 @@ impl Picture {
         all
     }
 
-    /// The parts, as other commands print them.
+    /// Returns the reports that the picture is made from.
     pub(super) fn json(&self) -> Value {
         json!({
             "schema": "skydht.top/1",
@@ -85,7 +85,7 @@ impl Picture {
     }
 }
 
-/// One character for each bucket.
+/// Draws one character per bucket.
 fn bars(buckets: &[BucketReport], of: impl Fn(&BucketReport) -> u64) -> String {
     let most = BLOCKS.len() as u64 - 1;
     let height = |n: u64| {

@@ -72,7 +72,7 @@ fn unknown_keys_name_their_line_and_a_near_one() {
     let text = "{\n  \"log\": \"listn\",\n  \"limits\": {\n    \"stream\": 9,\n    \"full_node\": true\n  },\n  \"listn\": \"x\",\n  \"streams\": 3\n}";
     let unknown = "unknown key".to_owned();
     let mut found = problems("unknown", text);
-    // "listn" is also a wrong filter in line 2: a value, not the key of line 7.
+    // "listn" is also an invalid log filter in line 2, which is a value and not the key in line 7.
     found.retain(|p| p.1 == unknown);
     assert_eq!(
         found,
@@ -114,7 +114,7 @@ fn what_a_visor_has_and_this_has_not_is_refused_without_its_value() {
     }
 }
 
-/// The key with a value, inside its section if it has one.
+/// Returns a configuration with one key and value, inside its section if it has one.
 fn with_key(name: &str, value: &str) -> String {
     match name.split_once('.') {
         Some((section, key)) => format!("{{\"{section}\": {{\"{key}\": {value}}}}}"),
@@ -477,7 +477,8 @@ fn a_number_that_is_too_large_is_not_called_negative() {
     assert!(failure.message.contains("at most"), "{failure}");
 }
 
-/// A file as `skywire cli config gen` writes it today, shortened; `dmsg` is what stands there.
+/// A file as `skywire cli config gen` writes it today, shortened; `dmsg` is the value of its
+/// section.
 fn visors(dmsg: &str) -> String {
     format!(
         r#"{{"version":"v1.3.99","sk":"{secret}","pk":"{KEY}",
@@ -566,7 +567,7 @@ fn a_visors_whole_configuration_is_taken_and_what_is_not_used_is_named() {
             "the visor's secret is shown"
         );
     }
-    // What is wrong in there is still said, with its line.
+    // Errors inside such a file are reported with their line.
     for (dmsg, line) in [
         (r#"{"discovery":"ftp://x"}"#, 2),
         (r#"{"discovery":"","sessions_count":-1}"#, 2),
@@ -579,7 +580,7 @@ fn a_visors_whole_configuration_is_taken_and_what_is_not_used_is_named() {
             "{failure:?}"
         );
     }
-    // None of these is a visor's.
+    // None of these files is a visor's.
     for text in [r#"{"sk":"x"}"#, r#"{"version":"1","full_node":true}"#] {
         assert!(from_text("visor-damaged", text, &[]).is_err(), "{text}");
     }

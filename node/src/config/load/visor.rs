@@ -1,5 +1,5 @@
-//! A visor's whole configuration, `skywire-config.json`: what of it is meant for this program. The
-//! rest is left out by name.
+//! Reads the relevant parts of a visor's configuration, `skywire-config.json`, and lists the rest
+//! as ignored.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use super::super::file::{Document, Entry};
 use super::super::schema::{self, DMSG, REGISTER};
 use super::super::unknown::is_section;
 use super::super::unsupported::{instead_of, is_unset};
-use super::{Loader, Source, is_open};
+use super::{Loader, Source, leaves_unset};
 
-/// Names at the top of a visor's file that are none here.
+/// Top-level names of a visor's file that this program does not have.
 const OF_A_VISOR: &[&str] = &[
     "version",
     "sk",
@@ -24,17 +24,17 @@ const OF_A_VISOR: &[&str] = &[
     "local_path",
     "uptime_tracker",
 ];
-/// So many of them are no accident.
+/// Number of such names from which on a file counts as a visor's.
 const ENOUGH: usize = 3;
 
-/// Whether a file is a visor's, rather than ours with a name that does not belong.
+/// Returns whether a file is a visor's, rather than one of this program with an unknown key.
 pub(super) fn is_a_visors(entries: &[Entry<'_>]) -> bool {
     let of_a_visor = |entry: &&Entry<'_>| OF_A_VISOR.contains(&entry.key.as_str());
     entries.iter().filter(of_a_visor).count() >= ENOUGH
 }
 
 impl Loader {
-    /// Takes the sections `dht` and `dmsg`, the URLs of services, and the level of the log.
+    /// Reads the sections `dht` and `dmsg`, the URLs of services, and the log level.
     pub(super) fn visor(&mut self, document: &Document<'_>, entries: &[Entry<'_>]) {
         let mut seen = BTreeMap::new();
         for entry in entries {
@@ -67,7 +67,8 @@ impl Loader {
         ));
     }
 
-    /// An object, or a list of them, of which the first counts: one for each discovery.
+    /// Reads the section `dmsg`: an object, or a list with one object per discovery, of which only
+    /// the first is used.
     fn visors_dmsg(&mut self, document: &Document<'_>, entry: &Entry<'_>) {
         let elements = document.elements(entry);
         let more = elements.as_ref().map_or(0, Vec::len);
@@ -84,9 +85,9 @@ impl Loader {
             return;
         };
         let mut seen = BTreeMap::new();
-        let has_discovery = inner
-            .iter()
-            .any(|one| one.key == "discovery" && one.value().is_ok_and(|value| !is_open(&value)));
+        let has_discovery = inner.iter().any(|one| {
+            one.key == "discovery" && one.value().is_ok_and(|value| !leaves_unset(&value))
+        });
         for one in &inner {
             let name = format!("{DMSG}.{}", one.key);
             match one.key.as_str() {
@@ -98,7 +99,7 @@ impl Loader {
                 key if schema::key(&name).is_some() => {
                     self.entry(&mut seen, name.clone(), one, Some(DMSG), key);
                 }
-                // Values that a node of ours has anyway need no word.
+                // Values that equal this program's behaviour need no warning.
                 "servers_type" | "protocol" if is_usual(&one.value()) => {}
                 _ if instead_of(&name).is_some() && one.value().is_ok_and(|it| is_unset(&it)) => {}
                 _ => self.ignored.push(name),
@@ -106,8 +107,8 @@ impl Loader {
         }
     }
 
-    /// The services at which a visor registers: of a pair `X` and `X_dmsg` either may be empty, and
-    /// the one over DMSG is what stays.
+    /// Reads the services at which a visor registers. Of a pair `X` and `X_dmsg` either may be
+    /// empty; if both are set, the URL over DMSG is used.
     fn visors_services(&mut self, document: &Document<'_>, entry: &Entry<'_>) {
         let Some(inner) = document.entries(entry) else {
             return self.expect_nothing(entry);
@@ -128,7 +129,7 @@ impl Loader {
                 Some(clear) => clear.to_owned(),
                 None => format!("{}_dmsg", one.key),
             };
-            let is_set = |it: &&Entry<'_>| it.value().is_ok_and(|value| !is_open(&value));
+            let is_set = |it: &&Entry<'_>| it.value().is_ok_and(|value| !leaves_unset(&value));
             let has_other = inner.iter().filter(is_set).any(|it| it.key == other);
             if !is_set(&one) || (has_other && !one.key.ends_with("_dmsg")) {
                 continue;
@@ -139,7 +140,7 @@ impl Loader {
     }
 
     fn expect_nothing(&mut self, entry: &Entry<'_>) {
-        if !entry.value().is_ok_and(|value| is_open(&value)) {
+        if !entry.value().is_ok_and(|value| leaves_unset(&value)) {
             self.problem(entry, entry.key.clone(), "expected an object".into(), None);
         }
     }
@@ -150,7 +151,7 @@ impl Loader {
     }
 }
 
-/// All servers, spoken to by yamux.
+/// Returns whether the value selects all servers, and yamux.
 fn is_usual(value: &Result<Value, String>) -> bool {
     let text = value.as_ref().ok().and_then(Value::as_str);
     matches!(text, Some("all" | "yamux" | ""))

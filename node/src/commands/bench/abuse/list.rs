@@ -1,45 +1,45 @@
-//! Which attacks there are.
+//! The list of attacks.
 
 use crate::failure::{Code, Failure, Result};
 
-/// What an attacker does, with its measure.
+/// Kind of an attack, with its parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// Requests that are begun and never finished.
+    /// Requests that are started and never finished.
     HalfSent { keys: usize, streams: usize },
-    /// Requests of which one byte comes a second.
+    /// Requests that arrive at one byte a second.
     Trickle { keys: usize, streams: usize },
-    /// Pages of items asked for on all streams and not read; `pause_ms` between two streams.
+    /// Pages of items requested on all streams and not read; `pause_ms` between two streams.
     NeverRead {
         keys: usize,
         streams: usize,
         pause_ms: u64,
     },
-    /// The same, and the sockets are not read, either.
+    /// As `NeverRead`, and the sockets are not read, either.
     DeafSocket { keys: usize, streams: usize },
-    /// Pages of items, read as fast as they come.
+    /// Pages of items, read as fast as they arrive.
     GetItems { keys: usize, streams: usize },
-    /// Large bodies that do not decode.
+    /// Large bodies that fail to decode.
     Junk {
         keys: usize,
         streams: usize,
         escaped: bool,
     },
-    /// Batches of items with signatures that are wrong.
+    /// Batches of items with invalid signatures.
     Forged {
         keys: usize,
         streams: usize,
         items: usize,
     },
-    /// All slots held by puts under verification, then empty batches that wait for one.
+    /// All slots occupied by puts under verification, and empty batches that wait for one.
     WaitQueue { holders: usize, waiters: usize },
-    /// Connections that say nothing, or only the handshake's first message.
+    /// Connections that send nothing, or only the handshake's first message.
     HalfOpen { a_second: u32, greets: bool },
-    /// Relayed streams that are opened and held.
+    /// Relayed streams that are opened and kept.
     RelayStreams { keys: usize, streams: usize },
-    /// Relayed streams that are written to as far as that goes, and not read.
+    /// Relayed streams that are written to until they stall, and not read.
     RelayStalled { keys: usize, streams: usize },
-    /// Sessions with a relay, with a stream each.
+    /// Sessions with a DMSG server, with a stream each.
     RelaySessions { keys: usize },
     /// HTTP requests without a token, pipelined, whose answers are not read.
     ApiPipelined { connections: usize },
@@ -47,7 +47,7 @@ pub(super) enum Kind {
     ApiSlow { connections: usize },
 }
 
-/// An attack by its name.
+/// A named attack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Attack {
     pub(super) name: &'static str,
@@ -59,7 +59,6 @@ const fn attack(name: &'static str, what: &'static str, kind: Kind) -> Attack {
     Attack { name, what, kind }
 }
 
-/// Every attack.
 pub(super) const ATTACKS: &[Attack] = &[
     attack(
         "half-sent",
@@ -227,7 +226,7 @@ pub(super) const ATTACKS: &[Attack] = &[
 ];
 
 impl Kind {
-    /// Whether a DMSG server is attacked, rather than a node.
+    /// Returns whether the attack is on a DMSG server.
     pub(super) const fn is_of_relay(self) -> bool {
         matches!(
             self,
@@ -236,7 +235,7 @@ impl Kind {
     }
 }
 
-/// The attacks that `names` mean, in the list's order: whole names, beginnings, or "all".
+/// Returns the attacks that `names` select, in the order of the list: by name, prefix, or "all".
 pub(super) fn chosen(names: &[String]) -> Result<Vec<Attack>> {
     let means = |name: &str, attack: &Attack| {
         name == "all" || (!name.is_empty() && attack.name.starts_with(name))
@@ -252,7 +251,7 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<Attack>> {
         )
         .hint(format_args!("choose of: {}", known.join(", "))));
     }
-    // A whole name means that attack alone, though others may begin so.
+    // A full name selects that attack alone, even if it is a prefix of others.
     let whole = |name: &str| ATTACKS.iter().any(|attack| attack.name == name);
     let chosen = ATTACKS.iter().filter(|attack| {
         names.iter().any(|name| {

@@ -1,9 +1,9 @@
-//! `skydht bench abuse`: attacks on a real node, and what a good client beside notices.
+//! `skydht bench abuse`: attacks on a real node, and their effect on a well-behaved client.
 //!
-//! Three processes: the node, which is this program's `run`; the attacker, which is its hidden
-//! `bench attacker`; and this one, in which the good client runs. All on loopback, for a bounded
-//! time; both others are killed when this one is done. The attacker has the lowest priority, since
-//! a real one does not take the processors of the machine that it attacks.
+//! Three processes, all on loopback and for a bounded time: the node, which is this program's
+//! `run`; the attacker, which is its hidden `bench attacker`; and this one, in which the
+//! well-behaved client runs and which kills both others at the end. The attacker has the lowest
+//! priority, since a real one does not use the processors of the machine that it attacks.
 
 mod attacker;
 mod list;
@@ -34,15 +34,14 @@ use crate::signals::Signals;
 use crate::temporary_dir::TemporaryDir;
 use crate::{logging, output};
 
-/// An attack takes hold within this, and has let go when it has been over for this long.
+/// Time for an attack to take effect, and for its effect to cease.
 const RAMP: Duration = Duration::from_millis(500);
-/// The good client's last answers come within this after the time that is measured, and the
-/// attacker's process ends within this after its time.
+/// Time after a measurement for its last answers, and for the attacker's process to end.
 const GRACE: Duration = Duration::from_secs(10);
-/// Memory comes back within this.
+/// Longest wait for the node's memory to shrink after an attack.
 const SETTLE: Duration = Duration::from_secs(20);
 
-/// Attacks and measures.
+/// Runs the selected attacks, each on a fresh node, and prints the report.
 pub(super) async fn run(common: &Common, args: &BenchAbuse) -> Result<Exit> {
     if args.list {
         return list(common);
@@ -122,7 +121,7 @@ fn list(common: &Common) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// One attack on a fresh node.
+/// Runs one attack on a fresh node.
 async fn one(attack: &Attack, seconds: u16) -> Result<AttackReport> {
     let dir = TemporaryDir::new("abuse")?;
     let mut victim = Victim::start(dir.path(), attack.kind.is_of_relay()).await?;
@@ -178,7 +177,7 @@ fn start_attacker(
     Process::start_behind_others(dir.path(), &args)
 }
 
-/// Whether the attack asks for items that must be there.
+/// Returns whether the attack reads items, which must be stored before.
 fn needs_items(kind: Kind) -> bool {
     matches!(
         kind,

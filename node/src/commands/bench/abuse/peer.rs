@@ -1,4 +1,4 @@
-//! A peer that may do with its streams what it wants.
+//! A peer whose streams and requests the attacks control directly.
 
 use std::net::SocketAddr;
 
@@ -18,14 +18,14 @@ use super::wire::Wire;
 use crate::failure::{Code, Failure, Result};
 use crate::random_bytes;
 
-/// Bytes of a large item's value.
+/// Size of a large item's value, in bytes.
 const LARGE: usize = 60_000;
-/// Large items that a full node is given, by each of several keys.
+/// Number of large items per owner that a full node gets.
 const LARGE_ITEMS: usize = 40;
-/// The keys of their owners.
+/// Number of owners of large items.
 const OWNERS: usize = 3;
 
-/// A key with one session to the attacked node.
+/// A key with at most one session to the attacked node.
 pub(super) struct Peer {
     secret: SecretKey,
     transport: TcpTransport<Wire>,
@@ -34,7 +34,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// One with a fresh key, whose session may have this many streams.
+    /// Creates one with a fresh key, whose session may have this many streams.
     pub(super) async fn new(
         to: (PublicKey, SocketAddr),
         streams: usize,
@@ -55,7 +55,7 @@ impl Peer {
         })
     }
 
-    /// Opens a stream, dialling if there is no session.
+    /// Opens a stream; dials if there is no session.
     pub(super) async fn open(&self) -> Option<Stream> {
         let addrs = [self.to.1].into_iter().collect();
         let opening = self
@@ -72,34 +72,34 @@ impl Peer {
         Some(stream)
     }
 
-    /// Asks, and reads the answer.
+    /// Sends a request and reads the response.
     pub(super) async fn call(&self, request: &[u8]) -> Option<Response> {
         let mut stream = self.send(request).await?;
         let answer = read_answer(&mut stream).await?;
-        // What was asked was answered; there is nothing to tell.
+        // The response is complete, so that an error here does not matter.
         let _ = stream.close().await;
         Some(decode_response(&answer).ok()?.response)
     }
 
-    /// A request of this peer's, as a frame.
+    /// Encodes a request of this peer as a frame.
     pub(super) fn request(&self, request: Request) -> Vec<u8> {
         let message = RequestMessage {
             sender: Sender::of(&self.secret.public()),
             ext: None,
             request,
         };
-        // None of ours is above a limit.
+        // Requests built here are below every limit, so that encoding succeeds.
         encode_request(&message).unwrap_or_default()
     }
 
-    /// A valid item of this peer's.
+    /// Signs a valid item with a value of `bytes` bytes.
     pub(super) fn item(&self, index: usize, bytes: usize) -> Item {
         let seq = Seq(u64::try_from(Clocks::system().unix.as_nanos()).unwrap_or(u64::MAX));
         let salt = Salt::from(format!("abuse-{index}").as_str());
         Item::sign(&self.secret, seq, Value::from(vec![b'x'; bytes]), salt)
     }
 
-    /// From now on this peer's socket is not read.
+    /// Stops reading this peer's sockets.
     pub(super) fn turn_deaf(&self) {
         self.wire.turn_deaf();
     }
@@ -120,7 +120,7 @@ pub(super) async fn read_answer(stream: &mut Stream) -> Option<Frame> {
     }
 }
 
-/// A question for as many items as there may be in an answer.
+/// Returns a request for as many items as fit into one response.
 pub(super) fn page() -> Request {
     Request::GetItems {
         salt: String::new(),
@@ -129,7 +129,7 @@ pub(super) fn page() -> Request {
     }
 }
 
-/// Gives a full node large items, and says how many it took.
+/// Puts large items to a full node, and returns how many it stored.
 pub(super) async fn fill(to: (PublicKey, SocketAddr)) -> Result<usize> {
     let mut stored = 0;
     for _ in 0..OWNERS {
@@ -148,7 +148,7 @@ pub(super) async fn fill(to: (PublicKey, SocketAddr)) -> Result<usize> {
     Ok(stored)
 }
 
-/// A newcomer that connects over a long way and pings once. Whether it was answered.
+/// Connects with a fresh key over `wire` and pings once; returns whether the ping was answered.
 pub(super) async fn newcomer(to: (PublicKey, SocketAddr), wire: Wire) -> Result<bool> {
     let peer = Peer::new(to, 8, wire.clone()).await?;
     let ping = peer.request(Request::Ping);

@@ -1,4 +1,4 @@
-//! What the goals are, and whether an attack left them standing.
+//! The goals of `bench abuse`, and the comparison with what was measured.
 
 use serde::Serialize;
 
@@ -7,16 +7,16 @@ use super::list::Attack;
 use super::witness::{Figure, Figures};
 use crate::output;
 
-/// Half of all pings take no longer, in milliseconds.
+/// Upper bound of the median ping, in milliseconds.
 const PING_P50_MS: f64 = 2.0;
-/// All pings but one in a hundred take no longer, in milliseconds.
+/// Upper bound of the 99th percentile of pings, in milliseconds.
 const PING_P99_MS: f64 = 20.0;
-/// The most that resident memory may grow by, in MiB: queues and buffers of a default node.
+/// Upper bound of the growth of resident memory, in MiB: queues and buffers of a default node.
 const GROWTH_MIB: f64 = 128.0;
-/// The most that may be left of it afterwards, in MiB: what the allocator keeps.
+/// Upper bound of the growth that remains afterwards, in MiB: what the allocator keeps.
 pub(super) const LEFT_MIB: f64 = 16.0;
 
-/// What the goals are.
+/// The goals, as the report shows them.
 #[derive(Serialize)]
 pub(super) struct Goals {
     ping_p50_ms: f64,
@@ -26,7 +26,7 @@ pub(super) struct Goals {
     rss_left_mib: f64,
 }
 
-/// Everything that was measured.
+/// The report of all attacks.
 #[derive(Serialize)]
 pub(super) struct Report {
     pub(super) schema: &'static str,
@@ -57,7 +57,7 @@ pub(super) struct Rss {
     pub(super) after: f64,
 }
 
-/// What one attack did.
+/// What was measured during one attack.
 #[derive(Serialize)]
 pub(super) struct AttackReport {
     pub(super) name: &'static str,
@@ -67,9 +67,9 @@ pub(super) struct AttackReport {
     pub(super) after: Figures,
     pub(super) rss_mib: Rss,
     pub(super) survived: bool,
-    /// None when the attacker did not come to its end.
+    /// `None` if the attacker's process did not end properly.
     pub(super) attacker: Option<AttackCounts>,
-    /// Every goal that was missed; none: all were met.
+    /// Description of every goal that was missed.
     pub(super) missed: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ impl AttackReport {
         }
     }
 
-    /// Compares with the goals.
+    /// Fills `missed` by comparison with the goals.
     pub(super) fn judge(&mut self) {
         let mut missed = Vec::new();
         if !self.survived {
@@ -137,7 +137,7 @@ impl AttackReport {
         self.missed = missed;
     }
 
-    /// For people.
+    /// Formats the report as text.
     pub(super) fn text(&self) -> String {
         let phases = [
             ("before", &self.before),

@@ -1,4 +1,4 @@
-//! Good clients of a DMSG server: two that talk through it, and newcomers.
+//! Well-behaved clients of a DMSG server: two that talk through it, and new ones.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use super::wire::Wire;
 use crate::random_bytes;
 
 const PORT: u16 = 7;
-/// A client has a session within this, or not at all.
+/// Longest wait of a client for its session.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A client of one server, with a session.
+/// Starts a client of one server; `None` if it gets no session in time.
 pub(super) async fn client(wire: Wire, server: (PublicKey, SocketAddr)) -> Option<Client<Wire>> {
     let (key, address) = server;
     let server = FixedServers::new([KnownServer { key, address }]);
@@ -37,13 +37,13 @@ pub(super) async fn client(wire: Wire, server: (PublicKey, SocketAddr)) -> Optio
     Some(client)
 }
 
-/// Two clients, of which one answers the other with what comes.
+/// Two clients of a DMSG server, of which one echoes what the other sends.
 #[derive(Clone)]
 pub(super) struct ThroughRelay {
     server: (PublicKey, SocketAddr),
     near: Client<Wire>,
     far: Client<Wire>,
-    standing: Arc<Mutex<Option<DmsgStream>>>,
+    ping_stream: Arc<Mutex<Option<DmsgStream>>>,
 }
 
 impl ThroughRelay {
@@ -55,7 +55,7 @@ impl ThroughRelay {
             server,
             near,
             far,
-            standing: Arc::default(),
+            ping_stream: Arc::default(),
         })
     }
 
@@ -66,30 +66,30 @@ impl ThroughRelay {
         }
     }
 
-    /// There and back over a stream that stays. If it was lost, that is a failure, and the next
-    /// one opens another.
+    /// Sends 32 bytes and reads their echo over a stream that is kept. After a failure, the next
+    /// call opens another stream.
     pub(super) async fn ping(&self) -> bool {
-        let mut standing = self.standing.lock().await;
-        let stream = match standing.take() {
+        let mut ping_stream = self.ping_stream.lock().await;
+        let stream = match ping_stream.take() {
             Some(stream) => Some(stream),
             None => self.near.dial(self.target()).await.ok(),
         };
         let Some(mut stream) = stream else {
             return false;
         };
-        let answered = there_and_back(&mut stream, 32).await;
+        let answered = is_echoed(&mut stream, 32).await;
         if answered {
-            *standing = Some(stream);
+            *ping_stream = Some(stream);
         }
         answered
     }
 
-    /// So many bytes there and back over a new stream.
+    /// Sends `bytes` bytes and reads their echo over a new stream.
     pub(super) async fn call(&self, bytes: usize) -> bool {
         call(&self.near, self.target(), bytes).await
     }
 
-    /// The same by a fresh key.
+    /// Does the same with 32 bytes from a client with a fresh key.
     pub(super) async fn newcomer(&self, wire: Wire) -> bool {
         match client(wire, self.server).await {
             Some(client) => call(&client, self.target(), 32).await,
@@ -105,12 +105,12 @@ impl ThroughRelay {
 
 async fn call(client: &Client<Wire>, target: Address, bytes: usize) -> bool {
     match client.dial(target).await {
-        Ok(mut stream) => there_and_back(&mut stream, bytes).await,
+        Ok(mut stream) => is_echoed(&mut stream, bytes).await,
         Err(_) => false,
     }
 }
 
-async fn there_and_back(stream: &mut DmsgStream, bytes: usize) -> bool {
+async fn is_echoed(stream: &mut DmsgStream, bytes: usize) -> bool {
     let exchange = async {
         stream.write_all(&vec![1; bytes]).await?;
         stream.flush().await?;
@@ -119,7 +119,7 @@ async fn there_and_back(stream: &mut DmsgStream, bytes: usize) -> bool {
     exchange.await.is_ok()
 }
 
-/// Answers every stream of a listener with what comes, until it ends.
+/// Echoes every stream of a listener, until it is closed.
 async fn echo(mut listener: Listener) {
     while let Some(mut stream) = listener.accept().await {
         tokio::spawn(async move {

@@ -12,7 +12,7 @@ use super::super::process::{Process, Processors, START_TIMEOUT};
 use crate::failure::{Code, Failure, Result};
 use crate::state_dir::read_token;
 
-/// What the node says of itself when it is up.
+/// The fields of the node's start-up message that are needed here.
 #[derive(Deserialize)]
 struct About {
     key: PublicKey,
@@ -22,7 +22,7 @@ struct About {
     token_file: std::path::PathBuf,
 }
 
-/// A full node, or a DMSG server, on loopback.
+/// A full node or a DMSG server on loopback.
 pub(super) struct Victim {
     process: Process,
     pub(super) is_relay: bool,
@@ -73,12 +73,12 @@ impl Victim {
         })
     }
 
-    /// Whether it has not ended.
+    /// Returns whether the process is running.
     pub(super) fn is_alive(&mut self) -> bool {
         self.process.is_alive()
     }
 
-    /// Its memory.
+    /// Returns a reader of the process's memory use.
     pub(super) fn memory(&self) -> Memory {
         Memory {
             status: format!("/proc/{}/status", self.process.id()),
@@ -86,23 +86,24 @@ impl Victim {
     }
 }
 
-/// What a process has in memory.
+/// Reads a process's memory use from `/proc`.
 pub(super) struct Memory {
     status: String,
 }
 
 impl Memory {
-    /// Resident now, in MiB.
+    /// Returns resident memory, in MiB.
     pub(super) fn resident(&self) -> f64 {
         self.read("VmRSS:")
     }
 
-    /// The most that was ever resident, in MiB.
+    /// Returns the peak of resident memory, in MiB.
     pub(super) fn peak(&self) -> f64 {
         self.read("VmHWM:")
     }
 
-    /// Waits until no more than `enough` MiB are resident, at most until `end`; says how many are.
+    /// Waits until at most `enough` MiB are resident, but not beyond `end`; returns resident memory
+    /// in MiB.
     pub(super) async fn settle(&self, enough: f64, end: Instant) -> f64 {
         loop {
             let now = self.resident();
@@ -113,7 +114,7 @@ impl Memory {
         }
     }
 
-    /// Zero where there is no such file, or the process has ended.
+    /// Returns a field in MiB; 0 if there is no such file, or the process has ended.
     fn read(&self, field: &str) -> f64 {
         let text = std::fs::read_to_string(&self.status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(field));

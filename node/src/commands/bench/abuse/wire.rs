@@ -1,4 +1,4 @@
-//! Loopback as if it were longer: what comes from the far side is read later, or never.
+//! Loopback connections with a simulated round trip, or that are never read.
 
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
@@ -13,21 +13,21 @@ use skydht_runtime::{BoxFuture, Listener, Runtime};
 use skydht_tokio::{TcpConnection, TokioRuntime};
 use tokio::net::TcpSocket;
 
-/// Bytes read from the socket at once.
+/// Size of one read from the socket, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// Connections of the surrounding tokio runtime that are read `round_trip` late, and not at all
-/// once they are told to be deaf.
+/// A tokio runtime whose connections deliver data `round_trip` late, and none at all after
+/// [`Wire::turn_deaf`].
 #[derive(Clone, Default)]
 pub(super) struct Wire {
     round_trip: Duration,
-    /// Where connections come from; none: as the system has it.
+    /// Source address of connections; `None`: chosen by the system.
     from: Option<IpAddr>,
     deaf: Arc<AtomicBool>,
 }
 
 impl Wire {
-    /// One with this round trip.
+    /// Creates a runtime with this round trip.
     pub(super) fn with_round_trip(round_trip: Duration) -> Self {
         Self {
             round_trip,
@@ -35,7 +35,7 @@ impl Wire {
         }
     }
 
-    /// One whose connections come from `ip`, an address of this machine.
+    /// Creates a runtime whose connections come from `ip`, an address of this machine.
     pub(super) fn from_address(ip: IpAddr) -> Self {
         Self {
             from: Some(ip),
@@ -43,7 +43,7 @@ impl Wire {
         }
     }
 
-    /// From now on, nothing is read from the sockets.
+    /// Stops reading from all sockets of this runtime.
     pub(super) fn turn_deaf(&self) {
         self.deaf.store(true, Ordering::Relaxed);
     }
@@ -89,9 +89,9 @@ impl Runtime for Wire {
 pub(super) struct WireConnection {
     socket: TcpConnection,
     wire: Wire,
-    /// Read from the socket, not handed out.
+    /// Data read from the socket and not yet delivered.
     late: io::Cursor<Vec<u8>>,
-    /// When it may be handed out.
+    /// Completes when `late` may be delivered.
     arrival: Option<BoxFuture<'static, ()>>,
 }
 
@@ -147,7 +147,7 @@ impl AsyncWrite for WireConnection {
     }
 }
 
-/// Nothing listens here.
+/// A listener that accepts nothing: `listen` always fails.
 pub(super) struct NoListener;
 
 impl Listener for NoListener {

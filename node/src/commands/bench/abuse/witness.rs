@@ -1,4 +1,4 @@
-//! The good client, and what it notices.
+//! The well-behaved client of `bench abuse`, and the latencies that it sees.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -27,18 +27,18 @@ use crate::http::send;
 use crate::measure::Latency;
 use crate::{random_bytes, start};
 
-/// What takes longer has failed.
+/// Duration after which an operation counts as failed.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The way that newcomers have, there and back.
+/// Simulated round trip of new peers.
 const FAR: Duration = Duration::from_millis(80);
-/// Bytes of a value.
+/// Size of a value, in bytes.
 const VALUE: usize = 500;
-/// Items that are written in turn.
+/// Number of items that are written in turn.
 const ITEMS: u32 = 16;
-/// A control API's answer is far below.
+/// Largest accepted response of the control API, in bytes; real ones are far smaller.
 const LONGEST_ANSWER: usize = 4 << 20;
 
-/// What the good client does, and how often.
+/// The operations of the client with their intervals.
 const STEPS: [(Step, Duration); 5] = [
     (Step::Ping, Duration::from_millis(20)),
     (Step::PutGet, Duration::from_millis(200)),
@@ -56,10 +56,10 @@ enum Step {
     Status,
 }
 
-/// What one step showed: which figure, how long it took, none for a failure.
+/// Result of one operation: the index of its figure, and how long it took; `None` for a failure.
 type Seen = (usize, Option<Duration>);
 
-/// Operations of one kind.
+/// Statistics of one kind of operation.
 #[derive(Clone, Default, Serialize)]
 pub(super) struct Figure {
     pub(super) count: usize,
@@ -67,14 +67,14 @@ pub(super) struct Figure {
     pub(super) latency_ms: Latency,
 }
 
-/// What the good client noticed in one phase.
+/// Statistics of one phase.
 #[derive(Clone, Default, Serialize)]
 pub(super) struct Figures {
-    /// Over the session that it has.
+    /// Pings over the existing session.
     pub(super) ping: Figure,
     pub(super) put: Figure,
     pub(super) get: Figure,
-    /// Fresh keys that connect at a round trip of 80 ms and ping.
+    /// Pings of fresh keys, which first connect, at a round trip of 80 ms.
     pub(super) newcomer: Figure,
     /// `/livez` of the control API, without a token.
     pub(super) livez: Figure,
@@ -83,7 +83,7 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// Every figure with its name.
+    /// Returns every figure with its name.
     pub(super) fn all(&self) -> [(&'static str, &Figure); 6] {
         [
             ("ping", &self.ping),
@@ -107,17 +107,17 @@ impl Figures {
     }
 }
 
-/// What works with the attacked process.
+/// The client's access to the attacked process.
 #[derive(Clone)]
 enum Good {
-    /// A node that only dials.
+    /// A node that dials only.
     Node(Dht),
-    /// Clients that talk through a DMSG server: a ping goes over a stream that stays, a put and
-    /// a get of as many bytes as a value and 100 times as many over a new one each.
+    /// Two clients of a DMSG server: a ping goes over a stream that is kept; a put echoes a value's
+    /// bytes over a new stream, and a get 100 times as many.
     Clients(ThroughRelay),
 }
 
-/// A good client with a session to the attacked process, and a user of its control API.
+/// A well-behaved client of the attacked process and of its control API.
 #[derive(Clone)]
 pub(super) struct Witness {
     good: Good,
@@ -127,7 +127,7 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// One that knows the attacked process.
+    /// Starts a client of the attacked process.
     pub(super) async fn start(victim: &Victim) -> Result<Self> {
         let good = match victim.is_relay {
             false => Good::Node(Self::start_node(victim).await?),
@@ -158,8 +158,8 @@ impl Witness {
         Ok(dht)
     }
 
-    /// Works at a steady rate for `duration`, whatever the answers, and waits for the last of
-    /// them.
+    /// Starts operations at a fixed rate for `duration`, regardless of responses, and waits for the
+    /// last of them.
     pub(super) async fn measure(&self, duration: Duration) -> Figures {
         let end = Instant::now() + duration;
         let mut schedules = JoinSet::new();
@@ -193,7 +193,6 @@ impl Witness {
         figures
     }
 
-    /// Stops.
     pub(super) async fn stop(self) {
         match self.good {
             Good::Node(dht) => dht.shutdown().await,
@@ -272,7 +271,7 @@ impl Witness {
     }
 }
 
-/// How long it took, if it came to a good end in time.
+/// Returns how long `what` took, or `None` if it failed or exceeded the time limit.
 async fn timed(what: impl Future<Output = bool>) -> Option<Duration> {
     let begun = Instant::now();
     let good = timeout(PATIENCE, what).await.unwrap_or(false);

@@ -1,4 +1,4 @@
-//! `skydht bench network`: measured as other libraries were, all nodes in this process.
+//! `skydht bench network`: puts and gets in a network whose nodes all run in this process.
 
 mod report;
 
@@ -21,16 +21,16 @@ use crate::network::Network;
 use crate::output;
 use report::{Cost, Measured, Report, Sample, print};
 
-/// Up to so many pairs of nodes are given a session before anything is measured.
+/// Maximum number of pairs of nodes that get a session before the measurement.
 const WARM_PAIRS: usize = 20_000;
-/// Pairs that meet at the same time.
+/// Number of pairs that connect concurrently.
 const WARM_CONCURRENCY: usize = 16;
 
-/// Measures.
+/// Runs the benchmark and prints the report.
 pub(super) async fn run(common: &Common, args: BenchNetwork) -> Result<Exit> {
     let provenance = Provenance::new(common, args.seed)?;
     let mut config = Config::default();
-    // The store's quotas are not what is measured.
+    // The store's quotas are not measured.
     config.limits.items_per_publisher = Cap::UNLIMITED;
     config.limits.items_per_peer = Cap::UNLIMITED;
     config.limits.public_items = Cap::UNLIMITED;
@@ -115,14 +115,14 @@ pub(super) async fn run(common: &Common, args: BenchNetwork) -> Result<Exit> {
     })
 }
 
-/// A network that is up.
+/// A running network.
 struct Bench {
     nodes: Arc<[Dht]>,
     runtime: CountedRuntime,
     args: BenchNetwork,
 }
 
-/// Everything that is counted, at one moment.
+/// All counters at one moment.
 struct Counts {
     at: Instant,
     cpu: Duration,
@@ -135,7 +135,7 @@ struct Counts {
 }
 
 impl Bench {
-    /// Sessions between all pairs, if they are not too many, and operations that are not measured.
+    /// Connects all pairs, if they are not too many, and runs operations that are not measured.
     async fn warm_up(&self) -> Result<()> {
         let count = self.nodes.len();
         let pairs: Vec<(usize, usize)> = (0..count)
@@ -147,7 +147,7 @@ impl Bench {
             each(pairs.len(), WARM_CONCURRENCY, move |index| {
                 let (from, to) = pairs[index];
                 let (from, to) = (nodes[from].clone(), nodes[to].clone());
-                // One that fails is met later, by an operation.
+                // A pair that fails is connected later, by an operation.
                 async move { from.ping(to.key(), to.local_addr()).await.is_ok() }
             })
             .await;
@@ -158,7 +158,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Puts items with salts that begin so, and reads them twice. Failures are returned beside.
+    /// Puts items with salts that start with `salts`, and reads them twice. Also returns the
+    /// failures.
     async fn sample(&self, salts: &str, ops: u32) -> Result<(Sample, Vec<String>)> {
         let (put, mut failures) = self.puts(salts, ops).await?;
         let (get, more) = self.gets(salts, ops, ReadPolicy::FirstValid).await?;
@@ -180,7 +181,7 @@ impl Bench {
             let dht = nodes[index % nodes.len()].clone();
             let value = Value::from(value(args.seed, index, args.value_bytes as usize));
             let salt = salt(&salts, index);
-            // Renewal is not what is measured.
+            // Renewal is not measured.
             let options = PutOptions {
                 once: true,
                 ..PutOptions::default()
@@ -195,7 +196,7 @@ impl Bench {
         .await
     }
 
-    /// Each get starts half a round away from the node that put.
+    /// Reads each item from a node half of the network away from the one that put it.
     async fn gets(
         &self,
         salts: &str,
@@ -270,7 +271,7 @@ impl Bench {
 }
 
 impl Counts {
-    /// What each of `ops` operations cost since `earlier`.
+    /// Returns the mean cost of each of `ops` operations since `earlier`.
     fn since(&self, earlier: &Self, ops: u32) -> Cost {
         let per = |now: u64, then: u64| now.saturating_sub(then) as f64 / f64::from(ops);
         let allocations = self.allocations.zip(earlier.allocations);
@@ -293,7 +294,7 @@ fn salt(beginning: &str, index: usize) -> Salt {
     Salt::from(format!("{beginning}-{index}").as_str())
 }
 
-/// Bytes that follow from seed and index (xorshift64*).
+/// Generates bytes from seed and index (xorshift64*).
 pub(super) fn value(seed: u64, index: usize, length: usize) -> Vec<u8> {
     let mut state = seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(length + 8);

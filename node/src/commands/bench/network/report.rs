@@ -1,4 +1,4 @@
-//! What `bench network` says.
+//! The report of `bench network`.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::failure::Result;
 use crate::measure::Latency;
 use crate::output;
 
-/// Operations of one kind.
+/// Statistics of one kind of operation.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Measured {
     pub(super) per_second: f64,
@@ -16,28 +16,28 @@ pub(super) struct Measured {
     pub(super) each: Cost,
 }
 
-/// What one operation costs all nodes together, on average.
+/// Mean cost of one operation, over all nodes together.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Cost {
     pub(super) cpu_ms: f64,
-    /// None unless they are counted.
+    /// `None` unless allocations are counted.
     pub(super) allocations: Option<f64>,
     pub(super) allocated_bytes: Option<f64>,
-    /// Reads from sockets; as many system calls.
+    /// Reads from sockets, each a system call.
     pub(super) socket_reads: f64,
-    /// Writes to sockets; as many system calls.
+    /// Writes to sockets, each a system call.
     pub(super) socket_writes: f64,
     /// Bytes written to sockets, encryption and framing included.
     pub(super) socket_bytes: f64,
-    /// Threads that began to wait.
+    /// Times that a thread blocked.
     pub(super) waits: f64,
-    /// Requests, as many answers, and the bytes of both.
+    /// Requests sent. `message_bytes`: bytes of requests and responses.
     pub(super) requests: f64,
     pub(super) message_bytes: f64,
     pub(super) verifications: f64,
 }
 
-/// The three kinds.
+/// Statistics of the three kinds of operations.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Sample {
     pub(super) put: Measured,
@@ -55,7 +55,7 @@ pub(super) struct Report {
     pub(super) transport: &'static str,
     pub(super) up_s: f64,
     pub(super) warm_up_s: f64,
-    /// Sessions when the measurement began, those at both ends counted twice.
+    /// Sessions at the start of the measurement, counted at both ends.
     pub(super) sessions: usize,
     pub(super) rss_mib: f64,
     /// The most resident memory of the process.
@@ -69,7 +69,7 @@ pub(super) struct Report {
     pub(super) get_p99_ms: f64,
     pub(super) get_fresh_p50_ms: f64,
     pub(super) get_fresh_p99_ms: f64,
-    /// The medians.
+    /// Medians of the samples.
     #[serde(flatten)]
     pub(super) median: Sample,
     pub(super) samples: Vec<Sample>,

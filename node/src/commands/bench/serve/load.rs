@@ -1,4 +1,4 @@
-//! The load: connections, the streams on them, and one request after the other on each.
+//! The load: connections, their streams, and one request after the other on each stream.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,30 +17,30 @@ use super::requests::{Frames, is_good};
 use crate::cli::{Ask, Mix};
 use crate::failure::{Code, Failure, Result};
 
-/// An answer must come within this.
+/// Longest wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes read at a time.
+/// Size of one read, in bytes.
 const CHUNK: usize = 32 * 1024;
 
 const WARMING: u8 = 0;
 const MEASURING: u8 = 1;
 const STOPPED: u8 = 2;
 
-/// A connection: a key, its transport, and what it sends.
+/// One connection of the load: its key, its transport, and the frames it sends.
 pub(super) struct Loader<T> {
     pub(super) secret: SecretKey,
     pub(super) transport: T,
     pub(super) frames: Frames,
 }
 
-/// Where requests go.
+/// The loaded node's key and addresses.
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) key: PublicKey,
     pub(super) addrs: Addrs,
 }
 
-/// How much is asked, and for how long.
+/// Parameters of one sample.
 pub(super) struct Plan<'p> {
     pub(super) mix: &'p Mix,
     pub(super) in_flight: usize,
@@ -49,31 +49,31 @@ pub(super) struct Plan<'p> {
     pub(super) seed: u64,
 }
 
-/// What came of it.
-pub(super) struct Taken<M> {
+/// Result of one sample.
+pub(super) struct SampleResult<M> {
     pub(super) elapsed: Duration,
     pub(super) latencies: Vec<Duration>,
     pub(super) failures: u64,
-    /// What `read` gave at the beginning and at the end.
+    /// What `read` returned at the beginning and at the end.
     pub(super) meters: (M, M),
 }
 
-/// What the tasks share.
+/// State shared by the streams of one sample.
 #[derive(Default)]
 struct Run {
     phase: AtomicU8,
     used_up: Notify,
-    took: Mutex<(Vec<Duration>, u64)>,
+    results: Mutex<(Vec<Duration>, u64)>,
 }
 
-/// A stream, and how far its answers are read.
-struct Line<S> {
+/// A stream with the decoder of its answers.
+struct LoadStream<S> {
     stream: S,
     decoder: FrameDecoder,
     buffer: Vec<u8>,
 }
 
-impl<S: Connection> Line<S> {
+impl<S: Connection> LoadStream<S> {
     async fn open<T: Transport<Stream = S>>(transport: &T, node: &Node) -> Result<Self> {
         let opening = transport.open(node.key, node.addrs.clone(), SessionUse::ReuseOrDial);
         let (stream, _) = opening
@@ -114,14 +114,14 @@ fn failed(what: impl std::fmt::Display) -> Box<Failure> {
     .hint("with fewer --connections or --in-flight it may keep up")
 }
 
-/// Gives the node the items that it is to hold.
+/// Puts the items that the node is to store.
 pub(super) async fn fill<T: Transport>(loaders: &[Arc<Loader<T>>], node: &Node) -> Result<()> {
     let mut filling = JoinSet::new();
     for loader in loaders {
         let (loader, node) = (Arc::clone(loader), node.clone());
         filling.spawn(async move {
-            let mut line = Line::open(&loader.transport, &node).await?;
-            for frame in loader.frames.held() {
+            let mut line = LoadStream::open(&loader.transport, &node).await?;
+            for frame in loader.frames.initial_puts() {
                 let answer = line.ask(frame).await?;
                 if !is_good(Ask::PutRenewed, &answer) {
                     return Err(failed(format_args!(
@@ -136,18 +136,18 @@ pub(super) async fn fill<T: Transport>(loaders: &[Arc<Loader<T>>], node: &Node) 
     filling.join_all().await.into_iter().collect()
 }
 
-/// Loads the node. `read` reads the meters when the measurement begins and ends.
+/// Runs one sample. Calls `read` when the measurement begins and when it ends.
 pub(super) async fn run<T: Transport, M>(
     loaders: &[Arc<Loader<T>>],
     node: &Node,
     plan: &Plan<'_>,
     read: impl Fn() -> M,
-) -> Result<Taken<M>> {
+) -> Result<SampleResult<M>> {
     let shared = Arc::new(Run::default());
     let mut tasks = JoinSet::new();
     for (number, loader) in loaders.iter().enumerate() {
         for lane in 0..plan.in_flight {
-            let line = Line::open(&loader.transport, node).await?;
+            let line = LoadStream::open(&loader.transport, node).await?;
             let (run, loader) = (Arc::clone(&shared), Arc::clone(loader));
             let draw = plan.seed ^ ((number as u64 + 1) << 32) ^ (lane as u64 + 1);
             tasks.spawn(ask_on(line, loader, run, plan.mix.clone(), draw));
@@ -156,7 +156,7 @@ pub(super) async fn run<T: Transport, M>(
     tokio::time::sleep(plan.warm_up).await;
     let (begun, before) = (Instant::now(), read());
     shared.phase.store(MEASURING, Ordering::Relaxed);
-    // A task ends before its time only by a failure.
+    // A task ends before the stop only with a failure.
     tokio::select! {
         () = tokio::time::sleep(plan.duration) => {}
         () = shared.used_up.notified() => {}
@@ -167,9 +167,12 @@ pub(super) async fn run<T: Transport, M>(
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(failed)??;
     }
-    let mut took = shared.took.lock().unwrap_or_else(PoisonError::into_inner);
-    let (latencies, failures) = std::mem::take(&mut *took);
-    Ok(Taken {
+    let mut results = shared
+        .results
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let (latencies, failures) = std::mem::take(&mut *results);
+    Ok(SampleResult {
         elapsed,
         latencies,
         failures,
@@ -177,15 +180,15 @@ pub(super) async fn run<T: Transport, M>(
     })
 }
 
-/// Asks, waits for the answer, asks again.
+/// Sends requests until the sample ends, each after the answer to the one before.
 async fn ask_on<T: Transport>(
-    mut line: Line<T::Stream>,
+    mut line: LoadStream<T::Stream>,
     loader: Arc<Loader<T>>,
     run: Arc<Run>,
     mix: Mix,
     mut draw: u64,
 ) -> Result<()> {
-    let (mut took, mut failures) = (Vec::new(), 0);
+    let (mut results, mut failures) = (Vec::new(), 0);
     loop {
         let phase = run.phase.load(Ordering::Relaxed);
         if phase == STOPPED {
@@ -193,7 +196,7 @@ async fn ask_on<T: Transport>(
         }
         draw = next(draw);
         let ask = match mix.pick(draw >> 32) {
-            // New items are for the time that is measured.
+            // New items are reserved for the measured time.
             Ask::PutNew if phase == WARMING => Ask::PutRenewed,
             ask => ask,
         };
@@ -205,19 +208,19 @@ async fn ask_on<T: Transport>(
         let answer = line.ask(frame).await?;
         let good = is_good(ask, &answer);
         if phase == MEASURING && run.phase.load(Ordering::Relaxed) == MEASURING {
-            took.push(begun.elapsed());
+            results.push(begun.elapsed());
             failures += u64::from(!good);
         }
     }
-    // The node sees the end of the stream; there is nothing to wait for.
+    // The stream's end needs no confirmation.
     let _ = line.stream.close().await;
-    let mut all = run.took.lock().unwrap_or_else(PoisonError::into_inner);
-    all.0.append(&mut took);
+    let mut all = run.results.lock().unwrap_or_else(PoisonError::into_inner);
+    all.0.append(&mut results);
     all.1 += failures;
     Ok(())
 }
 
-/// The next of a sequence of draws (xorshift64*).
+/// Returns the next number of a pseudo-random sequence (xorshift64*).
 fn next(mut state: u64) -> u64 {
     state |= u64::from(state == 0);
     state ^= state >> 12;
@@ -226,7 +229,7 @@ fn next(mut state: u64) -> u64 {
     state.wrapping_mul(0x2545_f491_4f6c_dd1d)
 }
 
-/// How many of `all` the part with this number gets.
+/// Returns the share of part `number` when `all` is divided into `parts` nearly equal parts.
 pub(super) fn share(all: u32, number: usize, parts: usize) -> usize {
     let all = all as usize;
     all / parts + usize::from(number < all % parts)

@@ -1,7 +1,7 @@
 //! `skydht bench serve`: one node under load, in a process of its own.
 //!
-//! The load is lean: frames are made before, one thread sends them over the transports themselves,
-//! and of long answers only the beginning is read.
+//! The load uses little processor time: frames are encoded before the measurement, one thread sends
+//! them directly over the transports, and only the beginning of long answers is read.
 
 mod load;
 mod report;
@@ -28,14 +28,14 @@ use load::{Loader, Plan, fill, share};
 use report::{Report, Row, Served, print};
 use start::{Target, dmsg_load, start_measured, tcp_load};
 
-/// Measures.
+/// Runs the benchmark and prints the report.
 pub(super) async fn run(common: &Common, args: BenchServe) -> Result<Exit> {
     let provenance = Provenance::new(common, args.seed)?;
     let mut signals = Signals::new()?;
     let dir = TemporaryDir::new("serve")?;
     let (for_node, for_load) = Processors::split(args.node_processors);
     let node_processors = for_node.count();
-    // Killed when this function ends, however it does.
+    // The child processes are killed when this value is dropped.
     let measured = start_measured(dir.path(), &args, &for_node, &for_load).await?;
     let (target, asked) = (measured.target(), args.clone());
     let load = tokio::task::spawn_blocking(move || {
@@ -44,7 +44,7 @@ pub(super) async fn run(common: &Common, args: BenchServe) -> Result<Exit> {
         let runtime = runtime.enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(Code::Local, error))?;
         let rows = runtime.block_on(measure(&asked, &target));
-        // What the peers still do is of no interest.
+        // The remaining work of the peers is not needed.
         runtime.shutdown_background();
         rows
     });
@@ -90,7 +90,7 @@ async fn measure(args: &BenchServe, target: &Target) -> Result<Vec<Row>> {
     }
 }
 
-/// Processor time at one moment.
+/// Processor time used so far, by process.
 struct Meters {
     node: Duration,
     load: Duration,
@@ -183,7 +183,7 @@ async fn sample_of<T: Transport>(
     Ok((served, taken.failures))
 }
 
-/// Signs what put-new is to send, shared out over the connections.
+/// Signs new items for put-new, divided among the connections.
 async fn sign<T: Transport>(
     loaders: &mut [Arc<Loader<T>>],
     salts: &str,
@@ -196,7 +196,7 @@ async fn sign<T: Transport>(
         let count = share(args.new_items, number, connections);
         let Loader { secret, frames, .. } = loader;
         frames.renew_new(secret, salts, count, args.value_bytes as usize);
-        // Sessions are kept alive meanwhile.
+        // Yielding lets the sessions send their keep-alives.
         tokio::task::yield_now().await;
     }
     Ok(())

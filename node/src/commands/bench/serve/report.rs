@@ -1,4 +1,4 @@
-//! What `bench serve` says.
+//! The report of `bench serve`.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,22 +8,23 @@ use crate::failure::Result;
 use crate::measure::Latency;
 use crate::output;
 
-/// One sample of one mix.
+/// Result of one sample of one mix.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Served {
     pub(super) requests: u64,
     pub(super) seconds: f64,
     pub(super) requests_per_s: f64,
-    /// From the first byte of a request sent to the last of its answer read.
+    /// From sending the first byte of a request to reading the last byte of its answer.
     pub(super) latency_ms: Latency,
-    /// Processor time that a request costs the node.
+    /// Processor time of the node per request.
     pub(super) node_cpu_us: f64,
     pub(super) node_processors_used: f64,
-    /// What it costs the load. Near one processor used, the load bounds the figures.
+    /// Processor time of the load per request. If the load uses nearly one processor, it limits the
+    /// figures.
     pub(super) load_cpu_us: f64,
     pub(super) load_processors_used: f64,
     pub(super) relay_cpu_us: Option<f64>,
-    /// Of the node, at the end.
+    /// Resident memory of the node at the end.
     pub(super) rss_mib: f64,
 }
 
@@ -33,7 +34,7 @@ pub(super) struct Row {
     #[serde(flatten)]
     pub(super) median: Served,
     pub(super) samples: Vec<Served>,
-    /// Answers that were not what was asked for, in all samples.
+    /// Unexpected answers, over all samples.
     pub(super) failures: u64,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct Report {
     pub(super) items: u32,
     pub(super) value_bytes: u32,
     pub(super) peers: u16,
-    /// Processors that the node had for itself; none: it shared all.
+    /// Number of processors reserved for the node; `None`: it shared all of them.
     pub(super) node_processors: Option<usize>,
     pub(super) duration_s: f64,
     pub(super) warm_up_s: f64,

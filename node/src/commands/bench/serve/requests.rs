@@ -1,4 +1,4 @@
-//! The frames that the load sends, made before anything is measured.
+//! The frames that the load sends, encoded before the measurement.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,10 +14,10 @@ use skydht_runtime::Clocks;
 use super::super::network::value;
 use crate::cli::Ask;
 
-/// Random targets of find-node.
+/// Number of random targets for find-node.
 const TARGETS: usize = 256;
 
-/// What one connection sends.
+/// The frames of one connection.
 pub(super) struct Frames {
     ping: Vec<u8>,
     find_node: Vec<Vec<u8>>,
@@ -29,12 +29,13 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Those of a connection with this key, whose items are of this size.
+    /// Encodes the frames of a connection with the key `secret`, for `items` items with values of
+    /// `bytes` bytes.
     pub(super) fn new(secret: &SecretKey, seed: u64, items: usize, bytes: usize) -> Self {
         let own = secret.public();
         let frame = |request| frame(secret, request);
         let target = |n: usize| Target::of(&own, format!("{seed}-{n}").as_bytes());
-        let items = items_of(secret, "held", seed, items, bytes);
+        let items = items_of(secret, "initial_puts", seed, items, bytes);
         let each =
             |make: &dyn Fn(&Item) -> Request| items.iter().map(|item| frame(make(item))).collect();
         Self {
@@ -57,7 +58,7 @@ impl Frames {
         }
     }
 
-    /// Signs so many items that the node does not hold yet, in place of those that are left.
+    /// Replaces the remaining new items by `count` freshly signed ones.
     pub(super) fn renew_new(
         &mut self,
         secret: &SecretKey,
@@ -70,12 +71,12 @@ impl Frames {
         self.next_new = AtomicUsize::new(0);
     }
 
-    /// Those that give the node what it is to hold.
-    pub(super) fn held(&self) -> &[Vec<u8>] {
+    /// Returns the puts of all items that the node is to store.
+    pub(super) fn initial_puts(&self) -> &[Vec<u8>] {
         &self.put_renewed
     }
 
-    /// The frame of a request; none when all new items are used up.
+    /// Returns a frame for a request; `None` when the new items are used up.
     pub(super) fn of(&self, ask: Ask, random: u64) -> Option<&[u8]> {
         let any = |frames: &'_ [Vec<u8>]| (random % frames.len().max(1) as u64) as usize;
         let frame = match ask {
@@ -92,8 +93,8 @@ impl Frames {
     }
 }
 
-/// Whether an answer is what was asked for. Long ones are only looked at, so that reading them
-/// does not bound what is measured.
+/// Returns whether an answer matches its request. Long answers are not decoded, so that reading
+/// them does not limit the measurement.
 pub(super) fn is_good(ask: Ask, answer: &Frame) -> bool {
     match ask {
         Ask::Ping => answer.method == Method::Ping,
@@ -122,15 +123,16 @@ fn put(item: &Item) -> Request {
     }
 }
 
-/// A request of this key's, as a frame.
+/// Encodes a request of the key `secret`.
 fn frame(secret: &SecretKey, request: Request) -> Vec<u8> {
     let message = RequestMessage {
         sender: Sender::of(&secret.public()),
-        // Speaks our dialect, so that streams stay open; serves nothing.
+        // This extension announces that the sender speaks this program's dialect, so that streams
+        // stay open, and that it serves no requests.
         ext: Some(RequestExt::default()),
         request,
     };
-    // Values are bounded by the command line: none is above its limit.
+    // The command line bounds the values' sizes, so that encoding succeeds.
     encode_request(&message).unwrap_or_default()
 }
 
@@ -142,7 +144,7 @@ mod tests {
     fn every_request_has_a_frame_and_new_items_end() {
         let secret = SecretKey::from_entropy(&[1; 32]);
         let mut frames = Frames::new(&secret, 1, 3, 100);
-        assert_eq!(frames.held().len(), 3);
+        assert_eq!(frames.initial_puts().len(), 3);
         assert!(frames.of(Ask::PutNew, 0).is_none());
         frames.renew_new(&secret, "sample", 2, 100);
         let news = [(); 3].map(|()| frames.of(Ask::PutNew, 0).map(<[u8]>::to_vec));

@@ -1,4 +1,4 @@
-//! Starts what is measured, and what loads it.
+//! Starts the measured processes and the connections that load them.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,17 +22,17 @@ use crate::cli::{BenchServe, LoadTransport};
 use crate::failure::{Code, Failure, Result};
 use crate::{random_bytes, start};
 
-/// Streams of the node beside those of the load.
+/// Stream limit of the node, beyond twice the streams of the load.
 const OTHER_STREAMS: u32 = 2_048;
 
-/// The processes that are measured.
+/// The measured processes, which are killed when this is dropped.
 pub(super) struct Measured {
     node: Running,
     relay: Option<(Running, Relay)>,
     addrs: Addrs,
 }
 
-/// A relay, as its clients need to know it.
+/// What clients need to know of a relay, and its process id.
 #[derive(Clone)]
 pub(super) struct Relay {
     key: PublicKey,
@@ -40,7 +40,7 @@ pub(super) struct Relay {
     pub(super) process: u32,
 }
 
-/// What is measured, and where the load finds it.
+/// What is measured: where the load connects, and the process ids.
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) node: Node,
@@ -61,7 +61,7 @@ impl Measured {
     }
 }
 
-/// Starts the node, and a relay if it is to be reached through one.
+/// Starts the node, and a relay if the load is to pass through one.
 pub(super) async fn start_measured(
     dir: &Path,
     args: &BenchServe,
@@ -79,7 +79,7 @@ pub(super) async fn start_measured(
     let streams = u32::from(args.connections) * u32::from(args.in_flight);
     let mut config = json!({
         "full_node": true,
-        // Quotas are not what is measured.
+        // Quotas are not measured.
         "limits": {
             "items_per_publisher": 0,
             "items_per_peer": 0,
@@ -128,7 +128,7 @@ fn address(text: &str) -> Result<SocketAddr> {
     at.parse().map_err(|_| wrong())
 }
 
-/// A key by what it is for and its number.
+/// Derives the key of a loader or a peer from its number.
 fn secret(seed: u64, what: u8, number: usize) -> SecretKey {
     let mut entropy = [what; 32];
     entropy[..8].copy_from_slice(&seed.to_be_bytes());
@@ -144,7 +144,7 @@ fn frames(args: &BenchServe, secret: &SecretKey, number: usize) -> Frames {
     Frames::new(secret, args.seed, items, args.value_bytes as usize)
 }
 
-/// Connections and peers over TCP.
+/// Starts connections and peers over TCP.
 pub(super) async fn tcp_load(
     args: &BenchServe,
     target: &Target,
@@ -153,7 +153,7 @@ pub(super) async fn tcp_load(
     for number in 0..usize::from(args.peers) {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut peer = TcpNode::new(secret(args.seed, PEER, number), Some(loopback));
-        peer.config = knows(&target.node);
+        peer.config = bootstrapped_from(&target.node);
         peers.push(start::start_node(peer).await?);
     }
     all_ready(&peers).await?;
@@ -175,7 +175,7 @@ pub(super) async fn tcp_load(
     Ok((loaders, peers))
 }
 
-/// Connections and peers over the relay.
+/// Starts connections and peers over the relay.
 pub(super) async fn dmsg_load(
     args: &BenchServe,
     target: &Target,
@@ -198,7 +198,7 @@ pub(super) async fn dmsg_load(
     for number in 0..usize::from(args.peers) {
         let secret = secret(args.seed, PEER, number);
         let mut peer = DmsgNode::new(secret.clone(), Via::Client(client(&secret)?));
-        peer.config = knows(&target.node);
+        peer.config = bootstrapped_from(&target.node);
         let starting = peer.start().await;
         peers.push(starting.map_err(|error| Failure::new(Code::Local, error))?);
     }
@@ -221,8 +221,8 @@ pub(super) async fn dmsg_load(
     Ok((loaders, peers))
 }
 
-/// A peer that starts from the node.
-fn knows(node: &Node) -> Config {
+/// Returns the configuration of a peer that bootstraps from the node.
+fn bootstrapped_from(node: &Node) -> Config {
     let mut config = Config::default();
     config.bootstrap = vec![BootstrapPeer {
         key: node.key,
@@ -231,7 +231,7 @@ fn knows(node: &Node) -> Config {
     config
 }
 
-/// Waits until the peers have met the node.
+/// Waits until every peer's bootstrap has succeeded.
 async fn all_ready(peers: &[Dht]) -> Result<()> {
     for peer in peers {
         let ready = tokio::time::timeout(super::super::process::START_TIMEOUT, peer.ready());

@@ -1,4 +1,4 @@
-//! The attacker's process.
+//! The attacker's process of `bench abuse`.
 
 mod relay;
 mod requests;
@@ -21,7 +21,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::signals::end_of_stdin;
 use crate::{descriptors, output};
 
-/// What an attacker did.
+/// Counts of one attack.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct AttackCounts {
     /// Connections or streams that were opened.
@@ -34,7 +34,7 @@ pub(super) struct AttackCounts {
     pub(super) answers: u64,
 }
 
-/// What all tasks of an attack share.
+/// State shared by the tasks of an attack.
 struct Attack {
     key: PublicKey,
     peers: SocketAddr,
@@ -61,7 +61,7 @@ impl Attack {
         }
     }
 
-    /// `what`'s result, if it comes before the attack's end.
+    /// Awaits `what`; `None` if the attack ends first.
     async fn before_end<T>(&self, what: impl Future<Output = T>) -> Option<T> {
         timeout_at(self.end, what).await.ok()
     }
@@ -71,7 +71,7 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Attacks until the time is over, or until stdin ends because the parent process is gone.
+/// Attacks until the time is over, or until stdin ends because the parent process has exited.
 pub(in crate::commands::bench) async fn attack(args: &BenchAttacker) -> Result<Exit> {
     if !(args.peers.ip().is_loopback() && args.api.ip().is_loopback()) {
         return Err(

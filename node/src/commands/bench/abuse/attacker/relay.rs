@@ -1,4 +1,4 @@
-//! Attacks on a DMSG server: through it, and by sessions with it.
+//! Attacks on a DMSG server: streams relayed through it, and sessions with it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use super::super::wire::Wire;
 use super::{Attack, count};
 use crate::random_bytes;
 
-/// Where all of it comes from: not where the good client is.
+/// Source address of the attack, which differs from the good client's.
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-/// Dials under way of one key, and handshakes in all.
+/// Concurrent dials per key, and concurrent handshakes in total.
 const CONCURRENT: usize = 32;
-/// Between an attempt that failed and the next.
+/// Pause after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(20);
 const PORT: u16 = 7;
 
-/// Streams through the server from each of `keys` keys, to as many others in turn. `fills`: they
-/// are written to until nothing goes any more.
+/// Opens `streams` relayed streams from each of `keys` clients, to as many others in turn. With
+/// `fills`, each is written to until it stalls.
 pub(super) async fn streams(attack: &Arc<Attack>, keys: usize, streams: usize, fills: bool) {
     let mut working = JoinSet::new();
     let (mut sources, mut targets) = (Vec::new(), Vec::new());
@@ -43,7 +43,7 @@ pub(super) async fn streams(attack: &Arc<Attack>, keys: usize, streams: usize, f
             return count(&attack.refused);
         };
         if let Ok(listener) = target.listen(PORT) {
-            working.spawn(hold(listener));
+            working.spawn(accept_without_reading(listener));
         }
         sources.push(source);
         targets.push(target);
@@ -86,15 +86,15 @@ pub(super) async fn streams(attack: &Arc<Attack>, keys: usize, streams: usize, f
     working.shutdown().await;
 }
 
-/// Takes streams and reads none.
-async fn hold(mut listener: Listener) {
+/// Accepts streams and never reads them.
+async fn accept_without_reading(mut listener: Listener) {
     let mut held = Vec::new();
     while let Some(stream) = listener.accept().await {
         held.push(stream);
     }
 }
 
-/// Sessions of as many keys, with a stream each that says nothing.
+/// Keeps a session with one mostly idle stream for each of `keys` keys.
 pub(super) async fn sessions(attack: &Arc<Attack>, keys: usize) {
     let mut working = JoinSet::new();
     let room = Arc::new(Semaphore::new(CONCURRENT));

@@ -1,4 +1,4 @@
-//! Attacks by peers: sessions in order, requests that are not.
+//! Attacks by peers with valid sessions and hostile requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::super::peer::{Peer, page, read_answer};
 use super::super::wire::Wire;
 use super::{Attack, count};
 
-/// Between the end of a stream and the next attempt.
+/// Pause before a stream is opened again.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Streams that the waiters of the wait queue open, each.
+/// Streams per key of the peers that fill the wait queue.
 const WAITING_STREAMS: usize = 32;
-/// Items in a batch of those that hold the slots.
+/// Items in a batch that occupies a slot.
 const HOLDING_ITEMS: usize = 100;
-/// Bytes of a value in a forged batch.
+/// Size of a value in a forged batch, in bytes.
 const FORGED_VALUE: usize = 100;
 
 /// Runs `work` on each of `streams` streams of each of `keys` peers until the end.
@@ -30,7 +30,7 @@ where
 {
     let mut workers = JoinSet::new();
     for _ in 0..keys {
-        // Room beyond, for streams that are over here and not yet there.
+        // Twice the streams, because the node may still count streams that have ended here.
         let Ok(peer) = Peer::new(attack.to(), 2 * streams, Wire::default()).await else {
             return;
         };
@@ -42,7 +42,7 @@ where
     workers.join_all().await;
 }
 
-/// Sends `bytes` over a new stream, again and again, and lets `then` go on with it.
+/// Sends `bytes` over new streams until the attack ends, and runs `then` on each.
 async fn again<F, O>(attack: &Attack, peer: &Peer, bytes: &[u8], then: F)
 where
     F: Fn(Stream) -> O,
@@ -73,13 +73,13 @@ where
     }
 }
 
-/// Waits until the other side ends the stream.
+/// Waits until the peer ends the stream.
 async fn until_ended(mut stream: Stream) {
     let mut buffer = [0; 1024];
     while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }
 
-/// Requests whose end never comes; with `trickles`, a byte of it a second.
+/// Sends requests that never end; with `trickles`, one more byte a second.
 pub(super) async fn half_sent(attack: &Arc<Attack>, keys: usize, streams: usize, trickles: bool) {
     on_all(attack, keys, streams, |attack, peer, _| async move {
         let mut head = frame(Method::PutValue, 1_000);
@@ -102,7 +102,7 @@ pub(super) async fn half_sent(attack: &Arc<Attack>, keys: usize, streams: usize,
     .await;
 }
 
-/// Pages that are asked for and not read. `deaf`: soon the sockets are not read, either.
+/// Requests pages and never reads the answers. With `deaf`, the sockets are no longer read either.
 pub(super) async fn never_read(
     attack: &Arc<Attack>,
     keys: usize,
@@ -138,7 +138,7 @@ pub(super) async fn never_read(
     }
     sleep_until(attack.end).await;
     for mut stream in held {
-        // A stream that was reset says so at once, behind what came before.
+        // A reset is reported immediately after the data received before it.
         let ended = tokio::time::timeout(Duration::from_millis(1), async {
             let mut buffer = vec![0; 1 << 20];
             while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
@@ -149,7 +149,7 @@ pub(super) async fn never_read(
     }
 }
 
-/// Sends requests and reads the answers, as fast as they come.
+/// Sends the same request again as soon as the answer has been read.
 async fn ask_again(attack: &Attack, peer: &Peer, request: &[u8]) {
     again(attack, peer, request, |mut stream| async move {
         if read_answer(&mut stream).await.is_some() {
@@ -159,7 +159,7 @@ async fn ask_again(attack: &Attack, peer: &Peer, request: &[u8]) {
     .await;
 }
 
-/// Pages of large items.
+/// Requests pages of large items.
 pub(super) async fn get_items(attack: &Arc<Attack>, keys: usize, streams: usize) {
     on_all(attack, keys, streams, |attack, peer, _| async move {
         ask_again(&attack, &peer, &peer.request(page())).await;
@@ -167,7 +167,7 @@ pub(super) async fn get_items(attack: &Arc<Attack>, keys: usize, streams: usize)
     .await;
 }
 
-/// Bodies that are read to their end before they turn out to be nothing.
+/// Sends bodies that are rejected only at their end.
 pub(super) async fn junk(attack: &Arc<Attack>, keys: usize, streams: usize, escaped: bool) {
     let length = MAX_PUT_BATCH_REQUEST - 1;
     let mut body = frame(Method::PutBatch, length);
@@ -188,7 +188,7 @@ pub(super) async fn junk(attack: &Arc<Attack>, keys: usize, streams: usize, esca
     .await;
 }
 
-/// A batch of this peer's items whose signatures are wrong.
+/// Encodes a batch of `items` items with invalid signatures.
 fn forged_batch(peer: &Peer, items: usize) -> Vec<u8> {
     let signed = peer.item(0, FORGED_VALUE);
     let items = (0..items).map(|index| {
@@ -202,7 +202,7 @@ fn forged_batch(peer: &Peer, items: usize) -> Vec<u8> {
     })
 }
 
-/// Batches that cost a verification an item.
+/// Sends batches of which each item costs a verification.
 pub(super) async fn forged(attack: &Arc<Attack>, keys: usize, streams: usize, items: usize) {
     on_all(attack, keys, streams, |attack, peer, _| async move {
         ask_again(&attack, &peer, &forged_batch(&peer, items)).await;
@@ -210,7 +210,7 @@ pub(super) async fn forged(attack: &Arc<Attack>, keys: usize, streams: usize, it
     .await;
 }
 
-/// Holds all slots with forged batches, and lets empty batches wait for one.
+/// Occupies all slots with forged batches, while empty batches wait for one.
 pub(super) async fn wait_queue(attack: &Arc<Attack>, holders: usize, waiters: usize) {
     let holding = on_all(attack, holders, 16, |attack, peer, _| async move {
         ask_again(&attack, &peer, &forged_batch(&peer, HOLDING_ITEMS)).await;
@@ -230,10 +230,10 @@ pub(super) async fn wait_queue(attack: &Arc<Attack>, holders: usize, waiters: us
     tokio::join!(holding, waiting);
 }
 
-/// The head of a frame whose body has `length` bytes.
+/// Returns the header of a frame whose body has `length` bytes.
 fn frame(method: Method, length: usize) -> Vec<u8> {
     let mut head = Vec::with_capacity(5 + length);
-    // Bodies here are at most as long as a message may be.
+    // The cast cannot truncate: bodies here are within the limit of a message.
     head.extend_from_slice(&(length as u32 + 1).to_be_bytes());
     head.push(method.as_byte());
     head

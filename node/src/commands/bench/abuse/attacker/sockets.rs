@@ -1,4 +1,4 @@
-//! Attacks below requests: connections.
+//! Attacks with connections, below the level of requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::{Attack, count};
 use crate::random_bytes;
 
-/// Connections at once, of those that come every second.
+/// Maximum number of concurrent half-open connections.
 const MOST_HELD: usize = 8_000;
-/// Each of these is held as long, unless the node ends it.
+/// How long each of them is kept, unless the node closes it.
 const HELD: Duration = Duration::from_secs(8);
-/// So many begin together.
+/// Interval between two batches of connections.
 const TURN: Duration = Duration::from_millis(10);
-/// Requests written at once.
+/// Number of requests in one write.
 const PIPELINED: usize = 64;
 
-/// Connections that do not finish their handshake.
+/// Opens `a_second` connections a second that never finish their handshake.
 pub(super) async fn half_open(attack: &Arc<Attack>, a_second: u32, greets: bool) {
     let greeting: Arc<[u8]> = match greets {
         true => first_message(attack).unwrap_or_default().into(),
@@ -56,7 +56,7 @@ async fn half_open_one(attack: &Attack, greeting: &[u8]) {
         return count(&attack.refused);
     };
     count(&attack.opened);
-    // The port is free again at once.
+    // Closing with a reset frees the local port immediately.
     let _ = stream.set_zero_linger();
     if stream.write_all(greeting).await.is_ok() {
         let mut buffer = [0; 256];
@@ -65,7 +65,7 @@ async fn half_open_one(attack: &Attack, greeting: &[u8]) {
     count(&attack.ended);
 }
 
-/// A handshake's first message, which may be sent again and again.
+/// Returns a handshake's first message; the same bytes serve every connection.
 fn first_message(attack: &Attack) -> Option<Vec<u8>> {
     let secret = SecretKey::from_entropy(&random_bytes().ok()?);
     let ephemeral = Ephemeral::from_entropy(&random_bytes().ok()?);
@@ -77,8 +77,8 @@ fn first_message(attack: &Attack) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// Connections to the control API that never read. `slow`: a byte a second, else requests
-/// without end.
+/// Opens connections to the control API that never read. With `slow`, each sends a byte a second,
+/// else requests without end.
 pub(super) async fn api(attack: &Arc<Attack>, connections: usize, slow: bool) {
     let mut held = JoinSet::new();
     for _ in 0..connections {

@@ -1,20 +1,21 @@
-//! How fast connections are taken: a token bucket, kept as the time at which it is full again.
+//! A rate limit for accepted connections: a token bucket, represented by the time at which it is
+//! full.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The bucket.
-pub(super) struct Pace {
-    /// One token takes this long to come.
+/// The token bucket.
+pub(super) struct RateLimit {
+    /// Time for one token to be added.
     interval: Duration,
-    /// How long an empty bucket takes to be full.
+    /// Time for an empty bucket to be filled.
     fill: Duration,
     full_at: Instant,
 }
 
-impl Pace {
-    /// A full one with `burst` tokens, of which `a_second` come a second.
+impl RateLimit {
+    /// Creates a full bucket of `burst` tokens, to which `a_second` tokens are added per second.
     pub(super) fn new(a_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1) / a_second.max(1);
         Self {
@@ -24,11 +25,11 @@ impl Pace {
         }
     }
 
-    /// Takes a token, and says when it may be used.
+    /// Takes a token; returns when it may be used, which may be in the future.
     pub(super) fn take(&mut self) -> Instant {
         let now = Instant::now();
         self.full_at = self.full_at.max(now) + self.interval;
-        // Of a future that is nearer than this moment, no client needs to wait for it.
+        // The subtraction fails only for a time before the clock's start; the token is usable then.
         self.full_at
             .checked_sub(self.fill)
             .map_or(now, |at| at.max(now))
@@ -41,13 +42,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_free_and_then_tokens_come_at_the_rate() {
-        let mut pace = Pace::new(100, 5);
+        let mut rate_limit = RateLimit::new(100, 5);
         for _ in 0..2 {
             for _ in 0..5 {
-                assert_eq!(pace.take(), Instant::now());
+                assert_eq!(rate_limit.take(), Instant::now());
             }
             for n in 1..=3 {
-                assert_eq!(pace.take() - Instant::now(), n * Duration::from_millis(10));
+                assert_eq!(
+                    rate_limit.take() - Instant::now(),
+                    n * Duration::from_millis(10)
+                );
             }
             tokio::time::advance(Duration::from_secs(10)).await;
         }

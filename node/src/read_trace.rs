@@ -1,4 +1,4 @@
-//! A read that is followed: its steps, and how they are drawn.
+//! Traces of reads: recording and drawing.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use skydht_sim::figures::svg::{Anchor, COLOURS, Stroke, Svg};
 
 use crate::report::{HopReport, HopState, ms};
 
-/// Steps that are kept of one read.
+/// Maximum number of steps recorded per read.
 const MOST: usize = 256;
 
-/// Reads, and notes every step.
+/// Reads an item and records every step.
 pub(crate) async fn follow(
     dht: &Dht,
     request: GetRequest,
@@ -42,7 +42,7 @@ fn hop(begun: Instant, target: &Target, peer: PublicKey, result: HopResult) -> H
     HopReport::new(ms(begun.elapsed()), peer, prefix, result)
 }
 
-/// A question and what came of it, for drawing: when, when it was over, how near, and how it ended.
+/// A request of a read, for drawing: its duration, the peer's distance, and the result.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Span {
     pub(crate) from_ms: f64,
@@ -52,7 +52,7 @@ pub(crate) struct Span {
     pub(crate) item: bool,
 }
 
-/// The questions of a read; those without an end last as long as the read.
+/// Converts steps to requests. A request without an answer lasts until the end of the read.
 pub(crate) fn spans(hops: &[HopReport]) -> Vec<Span> {
     let last = hops.last().map_or(0.0, |hop| hop.at_ms);
     let asked = hops.iter().enumerate();
@@ -71,7 +71,7 @@ pub(crate) fn spans(hops: &[HopReport]) -> Vec<Span> {
     asked.map(span).collect()
 }
 
-/// Draws a read: time against the prefix shared with the target, a line a question.
+/// Draws a read: time against the prefix shared with the target, with a line per request.
 pub(crate) fn draw(title: &str, hops: &[HopReport]) -> String {
     const LEFT: f64 = 60.0;
     const PLOT: (f64, f64) = (620.0, 260.0);
@@ -106,7 +106,7 @@ pub(crate) fn draw(title: &str, hops: &[HopReport]) -> String {
         svg.text((LEFT - 8.0, y(bits)), Anchor::End, 12.0, &bits.to_string());
     }
     for span in &spans {
-        // Shapes differ, too.
+        // Shapes differ, too, so that the drawing can be read without colours.
         let (kind, colour) = match (span.state, span.item) {
             (HopState::Failed, _) => (2, "#b00020"),
             (HopState::Answered, true) => (3, COLOURS[1]),

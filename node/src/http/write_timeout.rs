@@ -1,4 +1,4 @@
-//! A connection that waits only so long for its reader.
+//! A connection that fails when its peer stops reading.
 
 use std::io;
 use std::pin::Pin;
@@ -8,17 +8,17 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Sleep, sleep};
 
-/// What was written must have been taken, in part, after this.
+/// Longest time without progress of a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The connection.
-pub(super) struct Patient<T> {
+/// A connection with a timeout on writes that make no progress.
+pub(super) struct WriteTimeout<T> {
     io: T,
-    /// Runs while something that was written is not taken.
+    /// Timer of a write in progress; `None` if nothing waits to be written.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> Patient<T> {
+impl<T> WriteTimeout<T> {
     pub(super) fn new(io: T) -> Self {
         Self { io, stalled: None }
     }
@@ -42,7 +42,7 @@ impl<T> Patient<T> {
     }
 }
 
-impl<T: Read + Unpin> Read for Patient<T> {
+impl<T: Read + Unpin> Read for WriteTimeout<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,7 +52,7 @@ impl<T: Read + Unpin> Read for Patient<T> {
     }
 }
 
-impl<T: Write + Unpin> Write for Patient<T> {
+impl<T: Write + Unpin> Write for WriteTimeout<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -95,13 +95,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_stalls_is_given_up_and_a_slow_one_is_not() {
         let (near, mut far) = tokio::io::duplex(10);
-        let mut near = Patient::new(TokioIo::new(near));
+        let mut near = WriteTimeout::new(TokioIo::new(near));
         let mut write = async |bytes: &[u8]| {
             std::future::poll_fn(|cx| Pin::new(&mut near).poll_write(cx, bytes)).await
         };
         assert_eq!(write(&[1; 20]).await.unwrap(), 10);
         for _ in 0..5 {
-            // Slow: a byte just before the time is over.
+            // A slow reader: it takes one byte just before the timeout.
             let slow = WRITE_TIMEOUT - Duration::from_millis(1);
             assert!(timeout(slow, write(&[2])).await.is_err());
             tokio::io::AsyncReadExt::read_u8(&mut far).await.unwrap();

@@ -1,5 +1,4 @@
-//! Where configuration and state are where neither option nor variable says: the XDG base
-//! directories.
+//! Default locations of configuration and state: the XDG base directories.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -7,22 +6,22 @@ use std::path::PathBuf;
 
 use crate::failure::{Code, Failure};
 
-/// The environment: names and values need not be text.
+/// The environment: names and values may not be UTF-8.
 pub(crate) type Environment = BTreeMap<OsString, OsString>;
 
-/// Where the configuration file is looked for when no file is named; none: there is no home.
+/// Returns the default configuration file; `None` without a home directory.
 pub(crate) fn default_path(environment: &Environment) -> Option<PathBuf> {
     base(environment, "XDG_CONFIG_HOME", ".config").map(|base| base.join("config.json"))
 }
 
-/// Where a node's state is when no directory is named; none: there is no home.
+/// Returns the default state directory; `None` without a home directory.
 pub(super) fn default_state_dir(environment: &Environment) -> Option<PathBuf> {
     base(environment, "XDG_STATE_HOME", ".local/state")
 }
 
-/// `$variable/skydht`, else `$HOME/<below>/skydht`, as the XDG base directories are defined
-/// (relative paths count as unset). There is no other place: one that others can guess, such
-/// as a directory for temporary files, may hold another user's key.
+/// Returns `$variable/skydht`, else `$HOME/<below>/skydht`, as the XDG base directory specification
+/// says: relative paths count as unset. There is no further default, because a path that others can
+/// guess, such as one in a directory for temporary files, may contain another user's key.
 fn base(environment: &Environment, variable: &str, below: &str) -> Option<PathBuf> {
     let absolute = |name: &str| {
         let path = environment.get(OsStr::new(name)).map(PathBuf::from);
@@ -33,7 +32,7 @@ fn base(environment: &Environment, variable: &str, below: &str) -> Option<PathBu
         .map(|base| base.join("skydht"))
 }
 
-/// Nothing says where the state is.
+/// Returns the failure for a missing state directory.
 pub(crate) fn no_state_dir() -> Box<Failure> {
     Failure::new(
         Code::Config,
@@ -42,7 +41,7 @@ pub(crate) fn no_state_dir() -> Box<Failure> {
     .hint("name one with --state-dir DIR, SKYDHT_STATE_DIR or `state_dir` in the configuration")
 }
 
-/// Nothing says where the configuration file is.
+/// Returns the failure for a missing configuration path.
 pub(crate) fn no_path() -> Box<Failure> {
     Failure::new(
         Code::Config,

@@ -1,6 +1,7 @@
-//! What a full node derives from the records that it holds: services by type, transports by id and by
-//! edge. Brought up to date when it is asked, at a cost of a step for each item held and of one record
-//! read for each that has changed.
+//! The index of stored records: services by type, and transports by id and by edge.
+//!
+//! It is updated when it is read. An update visits every stored item, and parses each record that
+//! has changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,29 +16,29 @@ use skydht_driver::{Dht, Stopped};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-/// What was brought up to date less than this ago is good enough.
+/// An index younger than this is not updated.
 const FRESH: Duration = Duration::from_secs(1);
-/// Items of one page.
+/// Items per page.
 const PAGE: usize = 1_024;
-/// Keys in a mirrored record that are tried as its owner.
+/// Maximum number of keys in a mirrored record that are tried as its owner.
 const MOST_OWNERS: usize = 16;
 
-/// Where a record is, and which version.
+/// Salt, owner and sequence number of an indexed record.
 type Version = (Salt, PublicKey, Seq);
 
-/// The index. Clones are the same one.
+/// A shared index. Clones share its content.
 #[derive(Clone)]
-pub(crate) struct Derived(Arc<Mutex<State>>);
+pub(crate) struct RecordIndex(Arc<Mutex<IndexState>>);
 
-struct State {
+struct IndexState {
     index: Index,
     seen: BTreeMap<Target, Version>,
     refreshed: Option<Instant>,
 }
 
-impl Default for Derived {
+impl Default for RecordIndex {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(IndexState {
             index: Index::new(IndexLimits::default()),
             seen: BTreeMap::new(),
             refreshed: None,
@@ -45,10 +46,10 @@ impl Default for Derived {
     }
 }
 
-/// The index, while it is read.
-pub(crate) struct Reading<'a>(MutexGuard<'a, State>);
+/// A lock guard that gives access to the index.
+pub(crate) struct IndexGuard<'a>(MutexGuard<'a, IndexState>);
 
-impl std::ops::Deref for Reading<'_> {
+impl std::ops::Deref for IndexGuard<'_> {
     type Target = Index;
 
     fn deref(&self) -> &Index {
@@ -56,46 +57,45 @@ impl std::ops::Deref for Reading<'_> {
     }
 }
 
-impl Derived {
-    /// The index, up to date with what the node holds.
+impl RecordIndex {
+    /// Updates the index if necessary, and returns access to it.
     ///
-    /// # Errors
-    /// [`Stopped`].
-    pub(crate) async fn read(&self, dht: &Dht) -> Result<Reading<'_>, Stopped> {
+    /// # Errors [`Stopped`].
+    pub(crate) async fn read(&self, dht: &Dht) -> Result<IndexGuard<'_>, Stopped> {
         let mut state = self.0.lock().await;
         let is_fresh = state.refreshed.is_some_and(|at| at.elapsed() < FRESH);
         if !is_fresh {
             state.refresh(dht).await?;
         }
-        Ok(Reading(state))
+        Ok(IndexGuard(state))
     }
 }
 
-impl State {
+impl IndexState {
     async fn refresh(&mut self, dht: &Dht) -> Result<(), Stopped> {
-        let mut held = BTreeMap::new();
+        let mut versions = BTreeMap::new();
         let mut from = Some(Target::default());
         while let Some(at) = from {
             let page = dht.list(Filter::default(), at, PAGE).await?;
             for listed in &page.items {
                 if let Some(version) = self.update(listed) {
-                    held.insert(listed.target, version);
+                    versions.insert(listed.target, version);
                 }
             }
             from = page.next;
         }
         for (target, (salt, owner, _)) in &self.seen {
-            if !held.contains_key(target) {
-                // A deletion is never malformed.
+            if !versions.contains_key(target) {
+                // The error cannot occur: a removal parses nothing.
                 let _ = self.index.update(salt.as_bytes(), owner, None);
             }
         }
-        self.seen = held;
+        self.seen = versions;
         self.refreshed = Some(Instant::now());
         Ok(())
     }
 
-    /// Takes an item that is held; none if it is no record that is indexed.
+    /// Indexes a stored item; `None` if it is not a record of a supported type.
     fn update(&mut self, listed: &Listed) -> Option<Version> {
         let item = &listed.item;
         let salt = item.salt.as_bytes();
@@ -117,13 +117,13 @@ impl State {
             (Origin::Mirror, None) => owner_of(&listed.target, item)?,
         };
         let now = (!item.reads_as_deleted()).then(|| (item.seq, item.value.as_bytes()));
-        // What cannot be read is counted by the index, and makes it incomplete.
+        // The index counts records that it cannot parse, and then reports itself as incomplete.
         let _ = self.index.update(salt, &owner, now);
         Some((item.salt.clone(), owner, item.seq))
     }
 }
 
-/// The key at whose target a mirrored record is, which only its value names.
+/// Finds the owner of a mirrored record: the key in its value whose target is `target`.
 fn owner_of(target: &Target, item: &Item) -> Option<PublicKey> {
     let salt = item.salt.as_bytes();
     let text = item.value.as_bytes();
@@ -149,8 +149,8 @@ mod tests {
         SecretKey::from_bytes(&[n; 32]).unwrap()
     }
 
-    fn state() -> State {
-        State {
+    fn state() -> IndexState {
+        IndexState {
             index: Index::new(IndexLimits::default()),
             seen: BTreeMap::new(),
             refreshed: None,
@@ -179,7 +179,7 @@ mod tests {
         let mut state = state();
         let transport = Transport::new(secret(1).public(), secret(2).public(), "stcpr", "user");
         let list = [b"[", &transport.to_json()[..], b"]"].concat();
-        // A mirror signs for either edge; one edge publishes itself.
+        // A mirror signs records of either edge; an edge signs its own.
         for (signer, owner) in [(9, 1), (2, 2)] {
             let it = listed(signer, owner, "tp", 5, &list);
             let (_, found, _) = state.update(&it).unwrap();
@@ -201,10 +201,10 @@ mod tests {
         state.seen.insert(it.target, version);
         let query = ServiceQuery::of(ServiceKind::Vpn);
         assert_eq!(state.index.services(&query).count(), 1);
-        // Deleted by upstream's word.
+        // Upstream deletes a record by an empty list.
         state.update(&listed(9, 3, "svc", 6, b"[]")).unwrap();
         assert_eq!(state.index.services(&query).count(), 0);
-        // What names no owner, or is no record of these, is left.
+        // Records without an owner, and those of other types, are not indexed.
         assert!(state.update(&listed(9, 4, "svc", 6, b"[]")).is_none());
         assert!(state.update(&listed(1, 1, "dmsg", 6, b"{}")).is_none());
         assert!(state.update(&listed(1, 1, "tps", 6, b"[]")).is_none());
