@@ -1,4 +1,4 @@
-//! Where a service is.
+//! URLs of services.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,25 +7,25 @@ use http::Uri;
 use http::uri::Authority;
 use skydht_core::key::PublicKey;
 
-/// DMSG's port of HTTP, where a URL names none.
+/// Default port of HTTP over DMSG.
 pub const DMSG_PORT: u16 = 80;
 
-/// Why a text is no URL of a service.
+/// Why a text is not the URL of a service.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BaseUrlError {
-    /// Not a URL with scheme and host.
+    /// The text is not a URL with scheme and host.
     #[error("{0:?} is no URL: write http://HOST:PORT, https://HOST, or dmsg://PK:80")]
     Form(String),
-    /// `ftp` and others.
+    /// The scheme is unknown.
     #[error("{0:?}: only http, https and dmsg are spoken")]
     Scheme(String),
-    /// The host of a `dmsg` URL is no public key.
+    /// The host of a `dmsg` URL is not a public key.
     #[error("{0:?}: the host of a dmsg URL is a public key, 66 hexadecimal digits")]
     Key(String),
 }
 
-/// What a service is reached over.
+/// Transport to a service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Carrier {
     /// TCP.
@@ -34,15 +34,15 @@ pub enum Carrier {
     Tls,
     /// A DMSG stream to this key and port.
     Dmsg {
-        /// Whom to dial, which proves who answers.
+        /// Key to dial, which the handshake authenticates.
         key: PublicKey,
-        /// At which port.
+        /// DMSG port.
         port: u16,
     },
 }
 
 impl Carrier {
-    /// What the URI of a request says.
+    /// Parses the transport from a request's URI.
     ///
     /// # Errors
     /// [`BaseUrlError`].
@@ -66,13 +66,13 @@ impl Carrier {
     }
 }
 
-/// Where a service is: `http://HOST[:PORT][/PATH]`, the same with `https`, or
+/// URL of a service: `http://HOST[:PORT][/PATH]`, the same with `https`, or
 /// `dmsg://PK[:PORT][/PATH]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BaseUrl {
     carrier: Carrier,
     authority: Authority,
-    /// Without a slash at its end.
+    /// Path without a trailing slash.
     path: String,
 }
 
@@ -88,7 +88,7 @@ impl FromStr for BaseUrl {
         let host = port.map_or(authority.host().to_owned(), |port| {
             format!("{}:{port}", authority.host())
         });
-        // Nothing but host and port: no user, no port beyond 65535.
+        // The authority must consist of host and port: no user, no port above 65535.
         let is_plain = authority.as_str() == host && uri.query().is_none();
         if !is_plain || authority.host().is_empty() || port == Some(0) {
             return Err(wrong());
@@ -116,13 +116,13 @@ impl BaseUrl {
         }
     }
 
-    /// What it is reached over.
+    /// Returns the transport to the service.
     #[must_use]
     pub const fn carrier(&self) -> Carrier {
         self.carrier
     }
 
-    /// The URI of a path below it, itself a URI's.
+    /// Appends the path and query of `path` to the base URL.
     pub fn join(&self, path: &Uri) -> Result<Uri, http::Error> {
         let below = path.path_and_query().map_or("/", |path| path.as_str());
         Uri::builder()

@@ -1,4 +1,4 @@
-//! A DMSG discovery somewhere else, over HTTP.
+//! HTTP client of a DMSG discovery.
 
 use skydht_runtime::opaque_debug;
 use std::error::Error;
@@ -17,14 +17,15 @@ use crate::web::{Request, Response};
 /// Why a request was not answered.
 pub type ExchangeError = Box<dyn Error + Send + Sync>;
 
-/// Sends requests and gives their responses: the owner of the sockets. It bounds the length of a
-/// response; the caller sets deadlines, and may drop a call at any time.
+/// Sends requests and returns their responses; implemented by the owner of the sockets. The
+/// implementation bounds the length of responses; the caller enforces timeouts, and may drop a call
+/// at any time.
 pub trait Exchange: Send + Sync + 'static {
-    /// Sends a request to the host that its URI names.
+    /// Sends a request to the host in its URI.
     fn exchange(&self, request: Request) -> BoxFuture<'static, Result<Response, ExchangeError>>;
 }
 
-/// A DMSG discovery at a URL. Clones share what sends the requests.
+/// A client of the DMSG discovery at a URL. Clones share the [`Exchange`].
 pub struct HttpDiscovery<E> {
     base: BaseUrl,
     exchange: Arc<E>,
@@ -42,7 +43,7 @@ impl<E> Clone for HttpDiscovery<E> {
 }
 
 impl<E: Exchange> HttpDiscovery<E> {
-    /// The discovery at `base`, asked through `exchange`.
+    /// Creates a client of the discovery at `base`.
     #[must_use]
     pub fn new(base: BaseUrl, exchange: E) -> Self {
         Self {
@@ -51,8 +52,8 @@ impl<E: Exchange> HttpDiscovery<E> {
         }
     }
 
-    /// The entries of servers that take clients. The address of one may be a name, which
-    /// [`Discovery::servers`] leaves out.
+    /// Returns the entries of servers that accept clients. A server's address may contain a host
+    /// name; [`Discovery::servers`] omits such servers.
     pub fn server_entries(&self) -> BoxFuture<'static, Result<Vec<Entry>, DiscoveryError>> {
         let answer = self.call(Call::AvailableServers);
         Box::pin(async move {
@@ -67,7 +68,7 @@ impl<E: Exchange> HttpDiscovery<E> {
         })
     }
 
-    /// Asks anything.
+    /// Sends any call.
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, DiscoveryError>> {
         let unavailable = |error: &dyn fmt::Display| DiscoveryError::Unavailable(error.to_string());
         let mut request = call.write();
@@ -87,8 +88,8 @@ impl<E: Exchange> HttpDiscovery<E> {
     }
 }
 
-/// An entry that may be believed. A server's proves itself when it is dialled, and the discovery
-/// has rewritten it; a client's must be signed.
+/// Returns the entry if it can be trusted. A client's entry must be signed. A server's is modified
+/// by the discovery, so that its signature is invalid; dialling authenticates the server.
 fn believed(signed: &SignedEntry) -> Result<Entry, DiscoveryError> {
     if signed.entry().server.is_none() {
         signed.verify()?;

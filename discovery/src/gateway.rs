@@ -1,8 +1,9 @@
-//! Answering old visors from the DHT.
+//! Answers requests of old visors from the DHT.
 //!
-//! A gateway is a [`Host`](crate::Host) whose registrations are published in the DHT by a
-//! [`Feed`](crate::mirror::Feed), and which asks the DHT for what it does not have itself. [`Wanted`] is the second half:
-//! which record would have answered a request, and what the answer is with it.
+//! A gateway is a [`Host`](crate::Host) whose registrations a [`Feed`](crate::mirror::Feed)
+//! publishes in the DHT, and which looks up in the DHT what was not registered at it. [`Wanted`] is
+//! the second part: it determines the record that answers a request, and builds the response from
+//! it.
 
 use http::{Method, StatusCode};
 use skydht_core::item::Salt;
@@ -13,19 +14,19 @@ use crate::record::{Record, read};
 use crate::web::{self, Request, Response};
 use crate::{dmsg, resolver, transport};
 
-/// A record that answers a request.
+/// A record in the DHT that answers a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wanted {
-    /// A DMSG entry.
+    /// The DMSG entry of a key.
     Entry(PublicKey),
-    /// A visor's transports, which are a list of several items.
+    /// The transports of a visor, a list of several items.
     Transports(PublicKey),
-    /// Where a visor listens for TCP.
+    /// The address at which a visor accepts TCP connections.
     Address(PublicKey),
 }
 
 impl Wanted {
-    /// What would have answered this request better than this response did; none if the response
+    /// Returns the record to look up because `response` contains nothing; `None` if the response
     /// stands.
     #[must_use]
     pub fn instead_of(request: &Request, response: &Response) -> Option<Self> {
@@ -53,7 +54,7 @@ impl Wanted {
         }
     }
 
-    /// Where the record is in the DHT.
+    /// Returns the record's id in the DHT.
     #[must_use]
     pub fn record(&self) -> RecordId {
         let (owner, salt) = match self {
@@ -67,12 +68,13 @@ impl Wanted {
         }
     }
 
-    /// The response with the record's value, a list's chunks joined. None if it is no such record.
+    /// Builds the response from the record's value, with the chunks of a list joined; `None` if the
+    /// value is not such a record.
     #[must_use]
     pub fn answer(&self, request: &Request, value: &[u8]) -> Option<Response> {
         let RecordId { owner, salt } = self.record();
         if let Self::Transports(edge) = self {
-            // Longer than one item's value, so not read like one.
+            // The joined list may exceed the size of one item, which the reader of items rejects.
             let whole = web::json_text(StatusCode::OK, value.to_vec());
             let read = transport::Answer::read(&transport::Call::OfEdge(*edge), &whole);
             let Ok(transport::Answer::List(mut list)) = read else {
@@ -139,7 +141,7 @@ mod tests {
                 (response.status(), response.body()),
                 (StatusCode::OK, &value)
             );
-            // What is not such a record is not passed on.
+            // A value of another kind is not passed on.
             for wrong in [&b"{}"[..], b"", b"x", b"null"] {
                 assert!(wanted.answer(&request, wrong).is_none(), "{path}");
             }

@@ -1,19 +1,19 @@
-//! What a service of Skywire's says of itself at `/health`.
+//! The response of `/health`, as of all Skywire services.
 
 use serde::{Deserialize, Serialize};
 use skydht_core::time::Unix;
 
-/// Where it is answered.
+/// Path of the request.
 pub const PATH: &str = "/health";
 
-/// How a program was built; `unknown` where the build did not say.
+/// Build information; `unknown` where the build does not provide it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BuildInfo {
-    /// Its version.
+    /// Version of the program.
     pub version: String,
-    /// The commit that it was built from.
+    /// Commit that was built.
     pub commit: String,
-    /// When it was built.
+    /// Date of the build.
     pub date: String,
 }
 
@@ -28,30 +28,30 @@ impl Default for BuildInfo {
     }
 }
 
-/// The answer of `/health`, with upstream's names. What is empty is left out.
+/// The response, with upstream's names. Empty members are omitted.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Health {
-    /// Which service.
+    /// Name of the service.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub service_name: String,
-    /// How it was built.
+    /// How the program was built.
     pub build_info: BuildInfo,
-    /// When it started, in RFC 3339.
+    /// Time of the start, in RFC 3339.
     pub started_at: String,
-    /// Where it is on DMSG, `PK:PORT`.
+    /// The service's address on DMSG, `PK:PORT`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub dmsg_address: String,
-    /// The DMSG discovery that it uses.
+    /// URL of the DMSG discovery that the service uses.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub dmsg_discovery: String,
-    /// Whether it is a bootstrap node of the DHT.
+    /// Whether the service is a bootstrap node of the DHT.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dht_bootstrap: bool,
 }
 
 impl Health {
-    /// A service that started at `started`, built of this version.
+    /// Creates the response of a service of version `version` that started at `started`.
     #[must_use]
     pub fn new(started: Unix, version: &str) -> Self {
         let mut health = Self {
@@ -63,13 +63,13 @@ impl Health {
     }
 }
 
-/// A moment as Go writes it: UTC, nanoseconds without the zeros at their end.
+/// Formats a time as Go does: UTC, nanoseconds without trailing zeros.
 #[must_use]
 pub fn rfc3339(at: Unix) -> String {
     let (seconds, nanos) = (at.0 / 1_000_000_000, at.0 % 1_000_000_000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days since 0000-03-01, in eras of 400 years (H. Hinnant, "chrono-compatible low-level date
-    // algorithms").
+    // Counts days from 0000-03-01, in eras of 400 years (H. Hinnant, "chrono-compatible low-level
+    // date algorithms").
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

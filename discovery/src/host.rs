@@ -1,8 +1,7 @@
 //! Upstream's discovery services behind one address: DMSG discovery, transport discovery, service
 //! discovery and address resolver, whose paths differ.
 //!
-//! The numbers of signed requests are counted once for all of them, since they are asked for at one
-//! path.
+//! All of them share the nonces of signed requests, which are requested at a single path.
 
 use skydht_core::key::PublicKey;
 use skydht_core::time::{Mono, Time};
@@ -14,20 +13,20 @@ use crate::service::ServiceDiscovery;
 use crate::transport::TransportDiscovery;
 use crate::web::{Request, Response};
 
-/// Keys whose numbers are remembered.
+/// Maximum number of keys with a nonce.
 const MOST_CALLERS: usize = 50_000;
-/// The longest body that any of the services reads, in bytes.
+/// Largest body that any of the services accepts, in bytes.
 pub const MAX_REQUEST: usize = 1 << 20;
 
-/// The services. What is `None` is not offered, and its paths are not there.
+/// The services. One that is `None` is not offered, and its paths do not exist.
 pub struct Host {
-    /// Where DMSG's clients and servers find each other.
+    /// The DMSG discovery.
     pub dmsg: DmsgDiscovery,
-    /// Who offers what.
+    /// The service discovery.
     pub services: Option<ServiceDiscovery>,
-    /// Which links there are.
+    /// The transport discovery.
     pub transports: Option<TransportDiscovery>,
-    /// Where visors listen.
+    /// The address resolver.
     pub addresses: Option<AddressResolver>,
     nonces: Nonces,
 }
@@ -44,7 +43,7 @@ impl std::fmt::Debug for Host {
 }
 
 impl Host {
-    /// A DMSG discovery, so far alone.
+    /// Creates a host with a DMSG discovery only.
     #[must_use]
     pub fn new(dmsg: DmsgDiscovery) -> Self {
         Self {
@@ -56,13 +55,13 @@ impl Host {
         }
     }
 
-    /// The next number of a key, for signed requests in clear.
+    /// Returns the next nonce of a key, for signed requests over plain HTTP.
     #[must_use]
     pub fn next_nonce(&self, key: &PublicKey) -> u64 {
         self.nonces.next(key)
     }
 
-    /// From now on each service notes what changes.
+    /// Makes each service record its changes.
     pub fn note_changes(&mut self) {
         self.dmsg.note_changes();
         if let Some(services) = &mut self.services {
@@ -76,7 +75,7 @@ impl Host {
         }
     }
 
-    /// Forgets what has expired.
+    /// Removes expired data from each service.
     pub fn expire(&mut self, now: Mono) {
         self.dmsg.expire(now);
         if let Some(services) = &mut self.services {
@@ -90,7 +89,7 @@ impl Host {
         }
     }
 
-    /// Answers a request of a caller.
+    /// Answers a request.
     pub fn handle(&mut self, now: Time, caller: Caller, request: &Request) -> Response {
         let (path, nonces) = (request.uri().path(), &mut self.nonces);
         let has_signed =

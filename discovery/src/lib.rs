@@ -1,10 +1,11 @@
-//! Skywire's discovery services: what they answer over HTTP, and how to ask them.
+//! Skywire's discovery services: their HTTP servers and clients, without I/O.
 //!
-//! The DMSG discovery ([`dmsg`]) and the service discovery ([`service`]); of what keys publish under
-//! these services' salts in the DHT, the records ([`record`]). There are no sockets and no clock in here: a service is
-//! a value that turns a [`web::Request`] and the time into a [`web::Response`], and a client asks
-//! through an [`Exchange`] that the caller has. [`HttpDiscovery`] makes of one a
-//! [`skydht_dmsg::discovery::Discovery`].
+//! There are the DMSG discovery ([`dmsg`]), the service discovery ([`service`]), the transport
+//! discovery ([`transport`]) and the address resolver ([`resolver`]), and the records that keys
+//! publish in the DHT under these services' salts ([`record`]). This crate contains no sockets and
+//! no clock: a service is a value that turns a [`web::Request`] and the time into a
+//! [`web::Response`], and a client sends its requests through an [`Exchange`], which the caller
+//! implements. [`HttpDiscovery`] implements [`skydht_dmsg::discovery::Discovery`] with one.
 //!
 //! ```
 //! use http::Method;
@@ -20,7 +21,7 @@
 //! assert_eq!(response.body(), b"[]");
 //! ```
 
-// A length or number that is cut where addresses have 32 bits is an error here, too.
+// Truncation of a length or number on targets with 32-bit addresses is an error here, too.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 #![warn(missing_debug_implementations)]
 
@@ -34,8 +35,8 @@ mod host;
 pub mod hybrid;
 pub mod index;
 pub mod mirror;
-mod pace;
 pub mod publish;
+mod rate_limit;
 pub mod record;
 pub mod register;
 pub mod resolver;

@@ -1,4 +1,4 @@
-//! HTTP requests and responses with their whole body, and the answers that Go's services give.
+//! HTTP requests and responses with complete bodies, and responses in the format of Go's services.
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
@@ -9,10 +9,10 @@ pub type Request = http::Request<Vec<u8>>;
 /// A response with its body.
 pub type Response = http::Response<Vec<u8>>;
 
-/// A request for a path.
+/// Creates a request.
 ///
 /// # Panics
-/// When `path` is not the path and query of a URL.
+/// Panics if `path` is not the path and query of a URL.
 #[must_use]
 pub fn request(method: Method, path: &str, body: Vec<u8>) -> Request {
     let mut request = Request::new(body);
@@ -21,7 +21,7 @@ pub fn request(method: Method, path: &str, body: Vec<u8>) -> Request {
     request
 }
 
-/// The bytes of a part of a path, or of a query's value; none if it is badly escaped.
+/// Decodes percent-encoding in a part of a path or a query value; `None` if it is malformed.
 #[must_use]
 pub fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
@@ -36,7 +36,7 @@ pub fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// A response in JSON.
+/// Creates a response with `content` as JSON.
 #[must_use]
 pub fn json(status: StatusCode, content: &impl Serialize) -> Response {
     match serde_json::to_vec(content) {
@@ -45,7 +45,7 @@ pub fn json(status: StatusCode, content: &impl Serialize) -> Response {
     }
 }
 
-/// A response that is JSON already.
+/// Creates a response with a JSON text.
 #[must_use]
 pub fn json_text(status: StatusCode, text: Vec<u8>) -> Response {
     let mut response = Response::new(text);
@@ -55,7 +55,7 @@ pub fn json_text(status: StatusCode, text: Vec<u8>) -> Response {
     response
 }
 
-/// A line of plain text, as Go's `http.Error` writes it.
+/// Creates a response with a line of plain text, in the format of Go's `http.Error`.
 #[must_use]
 pub fn plain(status: StatusCode, line: &str) -> Response {
     let mut response = Response::new(format!("{line}\n").into_bytes());
@@ -68,13 +68,13 @@ pub fn plain(status: StatusCode, line: &str) -> Response {
     response
 }
 
-/// Go's answer to a path that is not there.
+/// Returns Go's response for a path that does not exist.
 #[must_use]
 pub fn no_such_path() -> Response {
     plain(StatusCode::NOT_FOUND, "404 page not found")
 }
 
-/// The answer to a path that does not take a method.
+/// Returns the response for a path that does not support the method.
 #[must_use]
 pub fn method_not_allowed(allowed: &'static str) -> Response {
     let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
@@ -83,7 +83,7 @@ pub fn method_not_allowed(allowed: &'static str) -> Response {
     response
 }
 
-/// A response without a body.
+/// Creates a response without a body.
 #[must_use]
 pub fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Vec::new());

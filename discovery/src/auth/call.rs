@@ -1,4 +1,4 @@
-//! A caller's request, signed, with the number that the service wants.
+//! The caller's side of a signed request: obtains the nonce and signs.
 
 use http::StatusCode;
 use skydht_core::key::SecretKey;
@@ -8,12 +8,12 @@ use super::headers::sign;
 use super::nonces::{NextNonce, question};
 use crate::web::{Request, Response};
 
-/// What is to be done.
+/// Next step of a [`SignedCall`].
 #[derive(Debug)]
 pub enum Step {
-    /// This goes to the service, and its response to [`SignedCall::handle`].
+    /// Send this request to the service, and pass its response to [`SignedCall::handle`].
     Send(Request),
-    /// The service's answer.
+    /// The call has ended with this response of the service.
     Done(Response),
 }
 
@@ -22,7 +22,7 @@ enum Sent {
     Request,
 }
 
-/// One signed request. A number that the service does not take is asked for anew, once.
+/// A signed request. If the service rejects its nonce, a new one is requested, once.
 pub struct SignedCall {
     request: Request,
     secret: SecretKey,
@@ -38,8 +38,8 @@ impl std::fmt::Debug for SignedCall {
 }
 
 impl SignedCall {
-    /// A request, by this key, with the number that the last one left ([`SignedCall::next`]), and
-    /// what goes to the service first.
+    /// Starts a call that signs `request` with `secret`. `next` is the nonce left by the previous
+    /// call ([`SignedCall::next`]), if any. Also returns the first request to send.
     #[must_use]
     pub fn start(request: Request, secret: SecretKey, next: Option<u64>) -> (Self, Request) {
         let mut call = Self {
@@ -64,8 +64,8 @@ impl SignedCall {
         request
     }
 
-    /// Takes the response to what was sent last. What a service answers instead of a number is its
-    /// answer to the request.
+    /// Takes the response to the request sent last. If the service does not answer the request for
+    /// a nonce with one, its response ends the call.
     pub fn handle(&mut self, response: Response) -> Step {
         match self.sent {
             Sent::Question => {
@@ -93,7 +93,7 @@ impl SignedCall {
         }
     }
 
-    /// The number for the next request, if it is known.
+    /// Returns the nonce for the next request, if it is known.
     #[must_use]
     pub fn next(&self) -> Option<u64> {
         self.next

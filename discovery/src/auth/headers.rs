@@ -1,4 +1,4 @@
-//! The headers of a signed request.
+//! Headers of signed requests.
 
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
@@ -8,29 +8,29 @@ use skydht_core::key::{PublicKey, SecretKey, Signature};
 
 use crate::web::{self, Request, Response};
 
-/// The caller's key, in hex.
+/// The caller's public key, in hexadecimal.
 pub const PUBLIC: HeaderName = HeaderName::from_static("sw-public");
-/// The number, in decimal.
+/// The nonce, in decimal.
 pub const NONCE: HeaderName = HeaderName::from_static("sw-nonce");
-/// The signature over SHA-256(body ‖ the text of the number), in hex.
+/// The signature over SHA-256(body ‖ nonce in decimal), in hexadecimal.
 pub const SIGNATURE: HeaderName = HeaderName::from_static("sw-sig");
-/// The caller's public address, where it says one.
+/// The caller's public IP address; optional.
 pub const PUBLIC_IP: HeaderName = HeaderName::from_static("sw-publicip");
 
-/// Upstream's text; its clients go by it.
+/// Upstream's error text, which its clients compare.
 const MISMATCH: &str = "SW-Nonce does not match";
 
-/// Why a caller is not known.
+/// Why a caller is not authenticated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// A header is missing, or there twice, or is none.
+    /// The named header is missing, repeated or malformed.
     #[error("{0} is missing or malformed")]
     Header(&'static str),
-    /// The number is not the next one.
+    /// The nonce is not the expected one.
     #[error("SW-Nonce does not match")]
     Nonce,
-    /// The key did not sign this body with this number.
+    /// The signature does not match the key, the body and the nonce.
     #[error("SW-Sig does not match")]
     Signature,
 }
@@ -47,7 +47,7 @@ struct Message {
 }
 
 impl AuthError {
-    /// The answer: 401.
+    /// Returns the response, with status 401.
     #[must_use]
     pub fn write(self) -> Response {
         let status = StatusCode::UNAUTHORIZED;
@@ -58,7 +58,7 @@ impl AuthError {
         web::json(status, &Wrapped { error })
     }
 
-    /// Whether a response says that the number is not the next one.
+    /// Returns whether a response says that the nonce is not the expected one.
     pub(super) fn is_mismatch(response: &Response) -> bool {
         response.status() == StatusCode::UNAUTHORIZED
             && serde_json::from_slice::<Wrapped>(response.body())
@@ -66,18 +66,18 @@ impl AuthError {
     }
 }
 
-/// What a request says of its caller. The signature is not checked.
+/// The authentication headers of a request; the signature is not verified yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim {
-    /// Whose it is.
+    /// The claimed key.
     pub key: PublicKey,
-    /// The number.
+    /// The nonce.
     pub nonce: u64,
     signature: Signature,
 }
 
 impl Claim {
-    /// Reads the headers.
+    /// Parses the headers.
     ///
     /// # Errors
     /// [`AuthError::Header`].
@@ -102,7 +102,7 @@ impl Claim {
         })
     }
 
-    /// Checks the signature over a body.
+    /// Verifies the signature over a body.
     ///
     /// # Errors
     /// [`AuthError::Signature`].
@@ -113,7 +113,7 @@ impl Claim {
     }
 }
 
-/// Signs a request with a number, in place of what it had.
+/// Signs a request with a nonce, and replaces existing authentication headers.
 pub(super) fn sign(request: &mut Request, secret: &SecretKey, nonce: u64) {
     let signature = secret.sign(&digest(request.body(), nonce));
     let texts = [

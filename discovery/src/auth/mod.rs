@@ -1,12 +1,13 @@
-//! Who a request to the transport discovery, the service discovery or the address resolver is from
-//! (specification of discovery, §3; of DMSG in 2026, §6.1).
+//! Authentication of requests to the transport discovery, the service discovery and the address
+//! resolver (specification of discovery, §3; of DMSG in 2026, §6.1).
 //!
-//! In clear HTTP a request carries its key, a number and a signature over its body and that number;
-//! the number is the service's count of what it answered with exactly 200. Method and path are not
-//! signed: a stranger who sees a request can spend its number on another path. Over DMSG the stream's
-//! key is the caller, and the headers are not looked at.
+//! Over plain HTTP, a request contains the caller's key, a nonce, and a signature over body and
+//! nonce. The nonce is the number of the key's requests that the service has answered with exactly
+//! 200. Method and path are not signed, so that an observer can use a request's nonce for another
+//! path. Over DMSG, the caller is the key of the stream, and the headers are ignored.
 //!
-//! [`Nonces`] is the service's side, [`SignedCall`] the caller's, a state machine without sockets.
+//! [`Nonces`] is the service's side. [`SignedCall`] is the caller's side, a state machine without
+//! I/O.
 
 mod call;
 mod headers;

@@ -1,4 +1,4 @@
-//! A service's numbers, one for each key.
+//! The service's side: the expected nonce of each key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,17 +10,17 @@ use super::{AuthError, Claim};
 use crate::dmsg::Caller;
 use crate::web::{self, Request, Response};
 
-/// Where a key's next number is asked for; the key follows.
+/// Path prefix for requesting a key's nonce; the key follows.
 const PATH: &str = "/security/nonces/";
 
-/// What is answered there.
+/// Response with a nonce.
 #[derive(Serialize, Deserialize)]
 pub(super) struct NextNonce {
     edge: PublicKey,
     pub(super) next_nonce: u64,
 }
 
-/// A request for a key's next number.
+/// Builds the request for a key's nonce.
 pub(super) fn question(key: &PublicKey) -> Request {
     web::request(Method::GET, &format!("{PATH}{key}"), Vec::new())
 }
@@ -28,20 +28,22 @@ pub(super) fn question(key: &PublicKey) -> Request {
 #[derive(Clone, Copy)]
 struct Count {
     next: u64,
-    /// When it was raised last, by a count of all.
+    /// Value of [`Nonces::raised`] when this count was last incremented.
     raised: u64,
 }
 
-/// The numbers of the keys that were answered. Bounded: of too many the one that was raised longest
-/// ago goes, and every key that is not known begins above all that went, so that no request that was
-/// answered once is taken again.
+/// The next nonces of keys.
+///
+/// The number of keys is bounded: at the limit, the key whose nonce was incremented least recently
+/// is removed. Unknown keys start above the nonces of all removed ones, so that no request that has
+/// been answered is accepted again.
 #[derive(Debug)]
 pub struct Nonces {
     most: usize,
     counts: BTreeMap<PublicKey, Count>,
     by_age: BTreeSet<(u64, PublicKey)>,
     raised: u64,
-    /// Where keys begin that are not known.
+    /// Next nonce of unknown keys.
     floor: u64,
 }
 
@@ -52,7 +54,7 @@ impl std::fmt::Debug for Count {
 }
 
 impl Nonces {
-    /// For at most so many keys, at least one.
+    /// Creates an empty table for at most `most` keys, at least one.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
@@ -64,13 +66,13 @@ impl Nonces {
         }
     }
 
-    /// How many keys are known.
+    /// Returns the number of keys with a nonce of their own.
     #[must_use]
     pub fn len(&self) -> usize {
         self.counts.len()
     }
 
-    /// Whether none is.
+    /// Returns whether no key has a nonce of its own.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
@@ -81,19 +83,19 @@ impl Nonces {
         self.by_age.len()
     }
 
-    /// The next number of a key.
+    /// Returns the next nonce of a key.
     #[must_use]
     pub fn next(&self, key: &PublicKey) -> u64 {
         self.counts.get(key).map_or(self.floor, |count| count.next)
     }
 
-    /// Whether numbers are asked for at a path.
+    /// Returns whether a path is that of requests for a nonce.
     #[must_use]
     pub fn has_path(path: &str) -> bool {
         path.starts_with(PATH)
     }
 
-    /// The answer to a question for a number, if a request is one.
+    /// Answers a request for a nonce; `None` if `request` is a different one.
     #[must_use]
     pub fn answer(&self, request: &Request) -> Option<Response> {
         let key = request.uri().path().strip_prefix(PATH)?;
@@ -107,8 +109,9 @@ impl Nonces {
         Some(web::json(StatusCode::OK, &NextNonce { edge, next_nonce }))
     }
 
-    /// Who a request is from. Over DMSG that is known; else its headers must prove it, with the next
-    /// number. The number is compared before the signature is checked, which costs more.
+    /// Authenticates the sender of a request. Over DMSG, that is the stream's key; otherwise the
+    /// headers must prove a key, with its next nonce. The nonce is compared first, because
+    /// verifying the signature is expensive.
     ///
     /// # Errors
     /// [`AuthError`].
@@ -124,8 +127,8 @@ impl Nonces {
         Ok(claim.key)
     }
 
-    /// A request was answered: the number of a caller in clear goes up if that was with exactly 200,
-    /// as both sides have it upstream.
+    /// Records that a request was answered. Over plain HTTP, exactly status 200 increments the
+    /// caller's nonce, as in upstream's clients and services.
     pub fn answered(&mut self, caller: Caller, key: &PublicKey, status: StatusCode) {
         if matches!(caller, Caller::Key(_)) || status != StatusCode::OK {
             return;

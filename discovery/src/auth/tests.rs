@@ -13,7 +13,7 @@ fn post(body: &str) -> Request {
     web::request(Method::POST, "/transports/", body.as_bytes().to_vec())
 }
 
-/// A service that answers authenticated requests with this status, and the numbers it has seen.
+/// A service that answers authenticated requests with `status`, and the nonces it has received.
 struct Service {
     nonces: Nonces,
     status: StatusCode,
@@ -45,7 +45,7 @@ impl Service {
         }
     }
 
-    /// What a caller gets, and its next number.
+    /// Performs a call; returns its response, and the next nonce.
     fn call(&mut self, n: u8, next: Option<u64>) -> (Response, Option<u64>) {
         let (mut call, mut request) = SignedCall::start(post("[]"), secret(n), next);
         loop {
@@ -70,7 +70,7 @@ fn numbers_go_up_with_exactly_200_on_both_sides() {
         next = after;
     }
     assert_eq!(service.sent, ["?", "0", "1", "2"]);
-    // A registration is answered with 201.
+    // A registration has status 201, which does not increment the nonce.
     service.status = StatusCode::CREATED;
     service.sent.clear();
     for _ in 0..2 {
@@ -87,7 +87,7 @@ fn a_number_that_is_not_taken_is_asked_for_once() {
     let (response, next) = service.call(1, Some(77));
     assert_eq!((response.status(), next), (StatusCode::OK, Some(2)));
     assert_eq!(service.sent, ["77", "?", "1"]);
-    // A service that never agrees.
+    // A service that rejects every nonce.
     let (mut call, _) = SignedCall::start(post("[]"), secret(1), None);
     let number = web::json_text(
         StatusCode::OK,
@@ -105,7 +105,7 @@ fn a_number_that_is_not_taken_is_asked_for_once() {
         response.body(),
         br#"{"error":{"message":"SW-Nonce does not match","code":401}}"#
     );
-    // One that is away, or is something else.
+    // A service that is unavailable, or is something else.
     for (status, text) in [(503, "busy"), (200, "<html>"), (200, "{}")] {
         let (mut call, _) = SignedCall::start(post("[]"), secret(1), None);
         let status = StatusCode::from_u16(status).unwrap();
@@ -159,7 +159,7 @@ fn only_the_key_itself_speaks_in_its_name() {
             "{name}"
         );
     }
-    // Over DMSG no header is needed, and none is looked at.
+    // Over DMSG the headers are not needed, and are ignored.
     let key = secret(7).public();
     assert_eq!(nonces.caller(Caller::Key(key), &post("")), Ok(key));
     assert_eq!(nonces.caller(Caller::Key(key), &changed), Ok(key));

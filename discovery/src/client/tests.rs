@@ -17,7 +17,7 @@ const NOW: Time = Time {
     unix: Unix(1_777_000_000_000_000_000),
 };
 
-/// The service itself, without a network in between.
+/// Passes requests directly to a service, without a network.
 struct Direct(Mutex<DmsgDiscovery>);
 
 impl Direct {
@@ -40,7 +40,7 @@ impl Exchange for Direct {
     }
 }
 
-/// Always the same answer.
+/// Answers every request with the same response.
 struct Says(StatusCode, String);
 
 impl Exchange for Says {
@@ -90,7 +90,7 @@ fn entries_are_published_found_and_removed() {
             address: "192.0.2.1:80".parse().unwrap(),
         };
         assert_eq!(discovery.servers().await, Ok(vec![known]));
-        // Its type was rewritten.
+        // The discovery has set the server's type.
         let found = discovery.entry(known.key).await.unwrap();
         assert_eq!(KnownServer::of(&found), Some(known));
         let again = discovery.publish(client(1, 3)).await;

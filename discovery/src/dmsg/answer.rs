@@ -1,4 +1,4 @@
-//! What a DMSG discovery answers.
+//! Responses of a DMSG discovery.
 
 use std::collections::BTreeMap;
 
@@ -12,39 +12,39 @@ use super::{Call, Refusal};
 use crate::health::Health;
 use crate::web::{self, Response};
 
-/// What came of a [`Call`].
+/// Successful response to a [`Call`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// One entry.
+    /// An entry.
     Entry(SignedEntry),
-    /// The first entry of a key was written.
+    /// The first entry of a key was stored.
     Set,
-    /// A further entry of a key was written.
+    /// A newer entry of a key was stored.
     Updated,
-    /// The entry is gone.
+    /// The entry was removed.
     Removed,
-    /// Keys.
+    /// A list of keys.
     Keys(Vec<PublicKey>),
-    /// Entries of servers; never none.
+    /// Entries of servers; never empty.
     Servers(Vec<SignedEntry>),
-    /// Entries by their keys.
+    /// Entries by key.
     Entries(BTreeMap<PublicKey, SignedEntry>),
-    /// Of each server the clients that name it.
+    /// Clients by the server that their entries name.
     ClientsByServer(BTreeMap<PublicKey, Vec<PublicKey>>),
-    /// The clients that name one server; Go's `null` for none.
+    /// Clients whose entries name one server; Go encodes an empty list as `null`.
     ClientsOf(Vec<PublicKey>),
-    /// How the service is.
+    /// Health of the service.
     Health(Health),
 }
 
-/// Why there is no answer to a call.
+/// Why a call has no successful response.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
-    /// The discovery refused.
+    /// The discovery refused the call.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The answer cannot be read.
+    /// The response cannot be parsed.
     #[error("malformed answer: {0}")]
     Malformed(String),
 }
@@ -54,7 +54,7 @@ const UPDATED: &str = "wrote new entry iteration";
 const REMOVED: &str = "deleted entry";
 
 impl Answer {
-    /// Writes the response.
+    /// Encodes the response.
     #[must_use]
     pub fn write(&self) -> Response {
         let said = |text: &str| Message::respond(StatusCode::OK, text.to_owned());
@@ -96,15 +96,13 @@ impl Answer {
         }
     }
 
-    /// Reads the response to `call`. Entries in a list that cannot be read are left out. No
-    /// signature is checked.
+    /// Parses the response to `call`. Unreadable entries in lists are skipped. No signature is
+    /// verified.
     ///
-    /// # Errors
-    /// [`AnswerError`]; a refusal in words that upstream does not use is
-    /// [`Refusal::Unexpected`].
+    /// # Errors [`AnswerError`]; a refusal with an unknown text is [`Refusal::Unexpected`].
     pub fn read(call: &Call, response: &Response) -> Result<Self, AnswerError> {
         let body = response.body();
-        // Whatever stands in the body.
+        // These statuses are unambiguous, whatever the body contains.
         match response.status() {
             StatusCode::TOO_MANY_REQUESTS => {
                 let retry_after = retry_after(response);
@@ -126,7 +124,7 @@ impl Answer {
             Call::Entry(_) => SignedEntry::from_json(body)
                 .map(Self::Entry)
                 .map_err(|error| AnswerError::Malformed(error.to_string())),
-            // Go looks at the status alone.
+            // Go's client checks only the status.
             Call::Publish { .. } => match read::<Message>(body) {
                 Ok(message) if message.message == UPDATED => Ok(Self::Updated),
                 _ => Ok(Self::Set),
@@ -163,7 +161,7 @@ impl Answer {
     }
 }
 
-/// The seconds in `Retry-After`; a date there, or nonsense, counts as none.
+/// Returns the seconds in `Retry-After`, or [`RETRY_AFTER`] if it contains a date or is invalid.
 fn retry_after(response: &Response) -> u16 {
     let said = response.headers().get(header::RETRY_AFTER);
     let said = said.and_then(|value| value.to_str().ok());
@@ -173,7 +171,7 @@ fn retry_after(response: &Response) -> u16 {
 
 fn read<'b, T: serde::Deserialize<'b>>(body: &'b [u8]) -> Result<T, AnswerError> {
     serde_json::from_slice(body).map_err(|error| {
-        // What is no JSON at all needs no place in it.
+        // For text that is not JSON, the position of the error would be meaningless.
         let why = match error.classify() {
             serde_json::error::Category::Data => error.to_string(),
             _ => "no JSON: is something else at this address?".to_owned(),

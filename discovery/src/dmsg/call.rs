@@ -1,4 +1,4 @@
-//! What can be asked of a DMSG discovery.
+//! Requests to a DMSG discovery.
 
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -9,49 +9,49 @@ use super::{MAX_REQUEST, MOST_ASKED, Refusal};
 use crate::health;
 use crate::web::{self, Request};
 
-/// What all but one path begins with.
+/// Path prefix of all calls but one.
 const PREFIX: &str = "/dmsg-discovery";
 
-/// One request to a DMSG discovery.
+/// A request to a DMSG discovery.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Call {
-    /// `GET /dmsg-discovery/entry/{pk}`: a key's entry.
+    /// `GET /dmsg-discovery/entry/{pk}`: the entry of a key.
     Entry(PublicKey),
-    /// `POST /dmsg-discovery/entry/`: the caller's own entry, first or next.
+    /// `POST /dmsg-discovery/entry/`: stores the caller's own entry, the first or a newer one.
     Publish {
-        /// The entry.
+        /// The signed entry.
         entry: SignedEntry,
-        /// Old visors' `?timeout=true`: forget it soon unless it comes again.
+        /// Old visors' `?timeout=true`: removes the entry soon unless it is published again.
         expiring: bool,
     },
-    /// `DELETE /dmsg-discovery/entry`: the caller's own entry goes.
+    /// `DELETE /dmsg-discovery/entry`: removes the caller's own entry.
     Remove(SignedEntry),
-    /// `GET /dmsg-discovery/entries`: all clients' keys.
+    /// `GET /dmsg-discovery/entries`: keys of all clients.
     Clients,
-    /// `GET /dmsg-discovery/visorEntries`: the keys of clients that are visors.
+    /// `GET /dmsg-discovery/visorEntries`: keys of clients that are visors.
     Visors,
-    /// `GET /dmsg-discovery/available_servers`: servers that take clients.
+    /// `GET /dmsg-discovery/available_servers`: servers that accept clients.
     AvailableServers,
-    /// `GET /dmsg-discovery/all_servers`.
+    /// `GET /dmsg-discovery/all_servers`: all servers.
     AllServers,
-    /// `POST /dmsg-discovery/entries/batch`: the entries of several keys. At most
-    /// [`MOST_ASKED`].
+    /// `POST /dmsg-discovery/entries/batch`: entries of several keys, at most [`MOST_ASKED`].
     Batch(Vec<PublicKey>),
-    /// `GET /dmsg-discovery/servers/clients`: of each server the clients that name it.
+    /// `GET /dmsg-discovery/servers/clients`: clients by the server that their entries name.
     ClientsByServer,
-    /// `GET /dmsg-discovery/server/{pk}/clients`: the clients that name one server.
+    /// `GET /dmsg-discovery/server/{pk}/clients`: clients whose entries name one server.
     ClientsOf(PublicKey),
-    /// `GET /health`.
+    /// `GET /health`: health of the service.
     Health,
 }
 
 impl Call {
-    /// Reads a request, but judges nothing in it.
+    /// Parses a request without applying any rules.
     ///
     /// # Errors
     /// [`Refusal::NoSuchPath`], [`Refusal::Method`], [`Refusal::BadInput`] for a key or keys,
-    /// [`Refusal::TooLong`], [`Refusal::Invalid`] for an entry without owner, [`Refusal::Forbidden`]
-    /// for the network monitor's path, or [`Refusal::Unexpected`] for a body that is no entry.
+    /// [`Refusal::TooLong`], [`Refusal::Invalid`] for an entry without owner,
+    /// [`Refusal::Forbidden`] for the network monitor's path, or [`Refusal::Unexpected`] for a body
+    /// that is no entry.
     pub fn read(request: &Request) -> Result<Self, Refusal> {
         let (method, path) = (request.method(), request.uri().path());
         let get = |call| match *method {
@@ -81,7 +81,7 @@ impl Call {
                 _ => Err(Refusal::Method("POST")),
             },
             _ if is_deregister(rest) => match *method {
-                // Go trusts a list of monitors in its binary; here there is none.
+                // Go's service trusts the monitors in a built-in list; here there are none.
                 Method::DELETE => Err(Refusal::Forbidden),
                 _ => Err(Refusal::Method("DELETE")),
             },
@@ -96,7 +96,7 @@ impl Call {
                 }
                 match *method {
                     Method::GET => Ok(Self::Entry(key.parse().map_err(|_| Refusal::BadInput)?)),
-                    // Whatever the key: the entry says whose it is.
+                    // The key in the path is ignored: the entry contains it.
                     Method::POST => Self::publish(request),
                     _ => Err(Refusal::Method("GET, POST")),
                 }
@@ -121,7 +121,7 @@ impl Call {
         Ok(Self::Batch(keys))
     }
 
-    /// Writes the request, with a path and no host.
+    /// Encodes the request, with a path and without a host.
     #[must_use]
     pub fn write(&self) -> Request {
         let get = |path: &str| web::request(Method::GET, path, Vec::new());
@@ -160,7 +160,7 @@ fn is_deregister(rest: &str) -> bool {
     after.is_some_and(|after| after.is_empty() || after.starts_with('/'))
 }
 
-/// The key in `/server/{pk}/clients`.
+/// Returns the key in `/server/{pk}/clients`.
 fn server_of_clients(rest: &str) -> Option<&str> {
     let key = rest.strip_prefix("/server/")?.strip_suffix("/clients")?;
     (!key.contains('/')).then_some(key)

@@ -1,10 +1,10 @@
-//! The DMSG discovery: entries of clients and servers, as upstream's service keeps them
+//! The DMSG discovery: entries of clients and servers, compatible with upstream's service
 //! (specification of discovery, §1 and §2).
 //!
-//! A [`Call`] is what a request asks for, an [`Answer`] or a [`Refusal`] what comes of it; both
-//! are read and written here, so that server and client cannot disagree. [`Rules`] judges entries
-//! by themselves, an [`EntryTable`] keeps them in memory, and [`DmsgDiscovery`] is both with its
-//! counters. Another back-end takes the place of the table alone.
+//! A [`Call`] is a request, and an [`Answer`] or a [`Refusal`] its response. Both are encoded and
+//! parsed here, so that server and client agree. [`Rules`] validates single entries, an
+//! [`EntryTable`] stores them in memory, and [`DmsgDiscovery`] combines both and counts requests. A
+//! different back-end replaces only the table.
 //!
 //! [`EntryTable`]: skydht_dmsg::discovery::EntryTable
 
@@ -23,9 +23,9 @@ pub use refusal::Refusal;
 pub use rules::{MAX_SERVER_ENTRY, Rules};
 pub use service::{Caller, DmsgDiscovery, Stats};
 
-/// Most keys in one request for entries. Go has a limit, too, that is not known.
+/// Maximum number of keys in a batch request. Go's limit is unknown.
 pub const MOST_ASKED: usize = 512;
-/// Most bytes of entries in one answer.
+/// Maximum number of bytes of entries in a response.
 pub const MOST_ANSWERED: usize = 4 << 20;
-/// The longest body of a request, in bytes: one entry.
+/// Largest body of a request, in bytes: one entry.
 pub const MAX_REQUEST: usize = skydht_dmsg::entry::MAX_ENTRY;

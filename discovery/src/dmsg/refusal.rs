@@ -1,4 +1,4 @@
-//! Why a DMSG discovery refuses, with upstream's texts and statuses.
+//! Refusals of a DMSG discovery, with upstream's texts and statuses.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use skydht_dmsg::entry::EntryError;
 
 use crate::web::{self, Response};
 
-/// Why a request was refused. The texts are upstream's: clients go by them.
+/// Why a request was refused. The texts are upstream's, because clients compare them.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// There is no entry of that key.
+    /// The key has no entry.
     #[error("entry of public key is not found")]
     NotFound,
     /// There are no servers.
     #[error("no delegated dmsg servers available for remote")]
     NoServers,
-    /// The path holds no key.
+    /// The path contains no valid key.
     #[error("error bad input")]
     BadInput,
     /// The entry is not signed by its owner.
@@ -30,36 +30,36 @@ pub enum Refusal {
     /// The entry breaks a rule.
     #[error(transparent)]
     Invalid(EntryError),
-    /// The body is no entry; at a client: an unknown answer.
+    /// The body is not an entry; in a client, also an unknown response.
     #[error("something unexpected happened")]
     Unexpected,
-    /// The body is too long, or the answer would be.
+    /// The body is too long, or the response would be.
     #[error("body too long")]
     TooLong,
-    /// The caller asks too often.
+    /// The caller sends requests too often.
     #[error("rate limit exceeded")]
     RateLimited {
-        /// Seconds after which it may ask again: the header `Retry-After`.
+        /// Seconds until the next request is accepted, as in the header `Retry-After`.
         retry_after: u16,
     },
-    /// No more entries fit. Go has no limit.
+    /// The limit of entries is reached. Go's service has none.
     #[error("discovery is full")]
     Full,
-    /// Only for network monitors.
+    /// The path is reserved for network monitors.
     #[error("forbidden")]
     Forbidden,
-    /// There is no such path.
+    /// The path does not exist.
     #[error("404 page not found")]
     NoSuchPath,
-    /// The path takes only these methods.
+    /// The path supports only these methods.
     #[error("this path takes only {0}")]
     Method(&'static str),
 }
 
-/// Seconds after which a caller that asked too often may ask again, if nothing else is said.
+/// Default of `Retry-After`, in seconds.
 pub(super) const RETRY_AFTER: u16 = 1;
 
-/// How answers travel that are only a text.
+/// JSON of responses that consist of a text.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Message {
     pub(super) message: String,
@@ -73,7 +73,7 @@ impl Message {
     }
 }
 
-/// What a message can say; [`Refusal::Unexpected`] is everything else.
+/// Refusals with a known text; all others are [`Refusal::Unexpected`].
 const SAID: &[Refusal] = &[
     Refusal::NotFound,
     Refusal::NoServers,
@@ -96,7 +96,7 @@ const SAID: &[Refusal] = &[
 ];
 
 impl Refusal {
-    /// The status of the answer.
+    /// Returns the HTTP status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -113,7 +113,7 @@ impl Refusal {
         }
     }
 
-    /// The answer.
+    /// Encodes the response.
     #[must_use]
     pub fn write(&self) -> Response {
         match self {
@@ -130,7 +130,7 @@ impl Refusal {
         }
     }
 
-    /// What a message of a discovery's says. Go looks at the text alone.
+    /// Parses the text of a message, as Go's client does, which ignores the status.
     pub(super) fn of_message(message: &str) -> Self {
         let known = SAID.iter().find(|known| known.to_string() == message);
         known.cloned().unwrap_or(Self::Unexpected)

@@ -1,4 +1,4 @@
-//! What a discovery demands of an entry by itself.
+//! Rules for single entries.
 
 use std::time::Duration;
 
@@ -8,19 +8,21 @@ use subtle::ConstantTimeEq as _;
 
 use super::Refusal;
 
-/// The longest entry of a server, in bytes; all of them travel in one answer. Go has no limit.
+/// Largest entry of a server, in bytes. All servers are sent in one response. Go's service has no
+/// limit.
 pub const MAX_SERVER_ENTRY: usize = 4096;
 
 const OFFICIAL: &str = "official";
 const COMMUNITY: &str = "community";
 
-/// How strict a discovery is.
+/// Strictness of a discovery.
 #[derive(Clone, Default)]
 pub struct Rules {
-    /// Servers may say addresses on loopback: upstream's test mode, for networks on one machine.
+    /// Whether servers may have loopback addresses: upstream's test mode, for networks on one
+    /// machine.
     pub allow_loopback: bool,
-    /// Servers that say this word as their type are published as `official`, all others as
-    /// `community`. Empty: any server that says nothing is official, as upstream has it.
+    /// Servers whose entry has this text as its type are published as `official`, all others as
+    /// `community`. If it is empty, servers without a type are official, as upstream has it.
     pub passphrase: String,
 }
 
@@ -33,10 +35,10 @@ impl std::fmt::Debug for Rules {
 }
 
 impl Rules {
-    /// Judges an entry that is to be written, and gives it as it is kept.
+    /// Validates an entry to be stored, and returns it in the form in which it is stored.
     ///
     /// # Errors
-    /// The first rule that is broken, in upstream's order.
+    /// The first violated rule, in upstream's order.
     pub fn publish(&self, signed: SignedEntry, now: Unix) -> Result<SignedEntry, Refusal> {
         if !self.allow_loopback {
             signed.entry().validate_public()?;
@@ -54,7 +56,7 @@ impl Rules {
         Ok(signed.with_server_type(kind)?)
     }
 
-    /// Judges an entry that asks for its own removal.
+    /// Validates a request to remove an entry.
     ///
     /// # Errors
     /// As [`Rules::publish`].

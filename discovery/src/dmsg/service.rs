@@ -12,74 +12,74 @@ use skydht_dmsg::entry::SignedEntry;
 use super::refusal::RETRY_AFTER;
 use super::{Answer, Call, MOST_ANSWERED, Refusal, Rules};
 use crate::health::Health;
-use crate::pace::Pace;
+use crate::rate_limit::RateLimit;
 use crate::web::{Request, Response};
 
-/// How long the clients of servers are answered from what was collected.
+/// How long the collected clients of servers are reused.
 const CLIENTS_LIFE: Duration = Duration::from_secs(15);
 
-/// Requests of one caller over DMSG, as Go's service has it: one each so often, and so many without a
-/// pause.
-const PACE: (Duration, u32) = (Duration::from_millis(10), 200);
+/// Rate limit per caller over DMSG, as in Go's service: interval between requests on average, and
+/// burst.
+const RATE_LIMIT: (Duration, u32) = (Duration::from_millis(10), 200);
 
-/// What is known of who asks.
+/// What is known about the sender of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Caller {
-    /// Nothing.
+    /// Nothing is known.
     Unknown,
-    /// A key that a DMSG stream has proved: it has its pace, as at Go's services.
+    /// A key authenticated by a DMSG stream; its requests are rate-limited, as in Go's services.
     Key(PublicKey),
-    /// The address that a connection came from: it has its share of the entries, and removes only
-    /// those that it wrote.
+    /// The address of a connection: it may store only a share of all entries, and may remove only
+    /// entries that it stored.
     Address(IpAddr),
 }
 
-/// What a discovery holds, and what it counted since its start.
+/// Contents of a discovery, and counts since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Entries held.
+    /// Stored entries.
     pub entries: usize,
-    /// Servers among them.
+    /// Stored entries of servers.
     pub servers: usize,
-    /// Bytes of their JSON.
+    /// Total size of the entries' JSON, in bytes.
     pub bytes: usize,
     /// Requests.
     pub requests: u64,
-    /// First entries of a key that were written.
+    /// First entries of a key that were stored.
     pub set: u64,
-    /// Further entries of a key that were written.
+    /// Newer entries of a key that were stored.
     pub updated: u64,
-    /// Removals that were asked for.
+    /// Requests to remove an entry.
     pub removed: u64,
     /// Entries that expired.
     pub expired: u64,
-    /// Silent clients that made room for others.
+    /// Inactive clients removed in favour of others.
     pub displaced: u64,
-    /// Keys or servers that were asked for and not there.
+    /// Requests for keys or servers without an entry.
     pub not_found: u64,
-    /// Entries that broke a rule.
+    /// Entries that violated a rule.
     pub invalid: u64,
-    /// Entries that their owner did not sign.
+    /// Entries that were not signed by their owner.
     pub unauthorized: u64,
-    /// Requests that cannot be read, or are not for this service.
+    /// Requests that were malformed, or not for this service.
     pub malformed: u64,
     /// Bodies or servers' entries that were too long.
     pub too_long: u64,
-    /// Requests of callers over DMSG that asked too often.
+    /// Requests over DMSG beyond the rate limit.
     pub rate_limited: u64,
-    /// Entries that found no place.
+    /// Entries beyond the limit.
     pub full: u64,
 }
 
-/// A DMSG discovery that keeps its entries in memory: a request and the time go in, a response
-/// comes out.
+/// A DMSG discovery with its entries in memory: takes requests with the time, and returns
+/// responses.
 pub struct DmsgDiscovery {
     rules: Rules,
     table: EntryTable,
     health: Health,
     stats: Stats,
-    pace: Pace<PublicKey>,
+    rate_limit: RateLimit<PublicKey>,
     /// The clients of each server, and when they were collected.
     clients: Option<(Mono, BTreeMap<PublicKey, Vec<PublicKey>>)>,
 }
@@ -87,13 +87,13 @@ pub struct DmsgDiscovery {
 skydht_runtime::opaque_debug!(DmsgDiscovery);
 
 impl DmsgDiscovery {
-    /// An empty one that starts now, with the default limits.
+    /// Creates an empty discovery that starts now, with default limits.
     #[must_use]
     pub fn new(rules: Rules, now: Time) -> Self {
         Self::with(rules, Limits::default(), Health::new(now.unix, "unknown"))
     }
 
-    /// An empty one with these limits that says this of itself.
+    /// Creates an empty discovery with these limits, whose `/health` is `health`.
     #[must_use]
     pub fn with(rules: Rules, limits: Limits, health: Health) -> Self {
         Self {
@@ -101,42 +101,41 @@ impl DmsgDiscovery {
             table: EntryTable::new(limits),
             health,
             stats: Stats::default(),
-            pace: Pace::new(PACE.0, PACE.1),
+            rate_limit: RateLimit::new(RATE_LIMIT.0, RATE_LIMIT.1),
             clients: None,
         }
     }
 
-    /// From now on [`DmsgDiscovery::take_changes`] says which entries have changed or gone.
+    /// Starts to record changes for [`DmsgDiscovery::take_changes`].
     pub fn note_changes(&mut self) {
         self.table.note_changes();
     }
 
-    /// The keys whose entry has changed since the last call, with what it is now.
+    /// Returns the keys whose entry has changed since the last call, with the current entry.
     pub fn take_changes(&mut self) -> Vec<(PublicKey, Option<SignedEntry>)> {
         self.table.take_changes()
     }
 
-    /// Forgets what has expired.
+    /// Removes expired entries.
     pub fn expire(&mut self, now: Mono) {
         self.table.expire(now);
     }
 
-    /// From now on entries are judged by these rules.
+    /// Replaces the rules for new entries.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
     }
 
-    /// Answers a request whose sender is unknown. Bodies beyond [`super::MAX_REQUEST`] are
-    /// refused, even if the caller has read them.
+    /// Answers a request of an unknown sender. Bodies above [`super::MAX_REQUEST`] are refused.
     pub fn handle(&mut self, now: Time, request: &Request) -> Response {
         self.handle_from(now, Caller::Unknown, request)
     }
 
-    /// Answers a request of a sender of whom something is known.
+    /// Answers a request of a sender about whom something is known.
     pub fn handle_from(&mut self, now: Time, caller: Caller, request: &Request) -> Response {
         let (may_ask, source) = match caller {
             Caller::Unknown => (true, None),
-            Caller::Key(key) => (self.pace.take(now.mono, key), None),
+            Caller::Key(key) => (self.rate_limit.take(now.mono, key), None),
             Caller::Address(ip) => (true, Some(ip)),
         };
         let answer = match may_ask {
@@ -170,8 +169,9 @@ impl DmsgDiscovery {
                     Written::Next => Ok(Answer::Updated),
                 }
             }
-            // As upstream: whatever is held goes, also if it is newer, or nothing. Unlike there,
-            // only at the wish of the host where it was written: its text alone proves nothing.
+            // As in upstream's service, the entry is removed even if it is newer than the one in
+            // the request. Unlike there, only the host that stored it may remove it, because the
+            // signed entry is public and proves nothing about the sender.
             Call::Remove(entry) => {
                 self.rules.remove(&entry, now.unix)?;
                 let key = entry.entry().key;
@@ -213,8 +213,8 @@ impl DmsgDiscovery {
         Ok(Answer::Entries(entries.collect()))
     }
 
-    /// The clients of each server, as they were at most [`CLIENTS_LIFE`] ago: collecting them
-    /// takes a look at every entry.
+    /// Returns the clients of each server, at most [`CLIENTS_LIFE`] old, because collecting them
+    /// visits every entry.
     fn clients(&mut self, now: Mono) -> &BTreeMap<PublicKey, Vec<PublicKey>> {
         let known = self.clients.take();
         let known = known.filter(|(at, _)| now.since(*at) < CLIENTS_LIFE);
@@ -255,7 +255,7 @@ impl DmsgDiscovery {
         *counter += 1;
     }
 
-    /// What it holds and counted.
+    /// Returns contents and counts.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (entries, servers, bytes) = self.table.size();

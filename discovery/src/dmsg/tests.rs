@@ -57,7 +57,7 @@ fn server(n: u32, now: Time) -> SignedEntry {
     server_with(n, now, |_, _| ())
 }
 
-/// A discovery that says what the answer was.
+/// A discovery with its clock.
 struct World {
     discovery: DmsgDiscovery,
     now: Time,
@@ -93,7 +93,7 @@ impl World {
         assert_eq!(self.publish(entry), Err(refusal.into()));
     }
 
-    /// Status of the answer to bytes.
+    /// Returns the status of the response to these bytes.
     fn post(&mut self, body: &[u8]) -> StatusCode {
         let request = web::request(Method::POST, "/dmsg-discovery/entry/", body.to_vec());
         self.discovery.handle(self.now, &request).status()
@@ -319,7 +319,7 @@ fn servers_expire_after_two_minutes_and_clients_only_if_they_said_so() {
     world.now.mono = Mono(nanos(EXPIRING_LIFE));
     assert!(world.finds(1) && !world.finds(3));
     assert_eq!(world.discovery.stats().expired, 2);
-    // An update prolongs, a step of the wall clock does not.
+    // An update extends the entry's lifetime; a step of the wall clock does not.
     world.now = at(200);
     world.publish(&server(2, at(200))).unwrap();
     world.now = at(260);
@@ -327,7 +327,7 @@ fn servers_expire_after_two_minutes_and_clients_only_if_they_said_so() {
     world.now = at(379);
     world.now.unix = Unix(START);
     assert!(world.finds(2));
-    // After its end, any sequence is the first one again.
+    // After the expiry, any sequence number is accepted as the first one.
     world.now = at(500);
     assert_eq!(
         world.publish(&server_with(2, at(500), |entry, _| entry.sequence = 0)),
@@ -354,7 +354,7 @@ fn at_the_limit_silent_clients_make_room_and_others_do_not() {
     world.publish(&client(1, 1)).unwrap();
     world.now.mono = Mono(0).plus(CLIENT_STALE);
     assert_eq!(world.publish(&client(3, 0)), Ok(Answer::Set));
-    // The server expired meanwhile.
+    // The server has expired.
     assert!(world.finds(1) && world.finds(2) && world.finds(3));
     assert_eq!(world.publish(&client(4, 0)), Ok(Answer::Set));
     assert!(world.finds(1) && !world.finds(2) && world.finds(3));
@@ -377,7 +377,7 @@ fn the_limit_of_bytes_holds_for_first_entries_and_for_longer_ones() {
     assert_eq!(world.publish(&client(1, 1)), Ok(Answer::Updated));
     assert_eq!(world.discovery.stats().bytes, 2 * length);
     world.now = at(1000);
-    // A writer is not displaced for itself.
+    // A writer's own entry is not removed to make room for its update.
     assert_eq!(world.publish(&client(1, 10)), Ok(Answer::Updated));
     assert!(world.finds(1) && !world.finds(2));
     assert_eq!(world.discovery.stats().bytes, length + 1);
@@ -448,7 +448,7 @@ fn unknown_paths_and_methods_are_answered_as_upstreams_router_does() {
 }
 
 #[test]
-fn what_is_no_discovery_is_told_by_its_status_and_not_by_a_place_in_its_answer() {
+fn a_server_that_is_not_a_discovery_is_reported_by_its_status() {
     for (status, body, part) in [
         (StatusCode::SERVICE_UNAVAILABLE, "", "HTTP 503"),
         (StatusCode::BAD_GATEWAY, "<html>", "HTTP 502"),

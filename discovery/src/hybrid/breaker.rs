@@ -1,27 +1,27 @@
-//! Leaves a service alone that failed again and again.
+//! A circuit breaker for a service that fails repeatedly.
 
 use std::time::Duration;
 
 use skydht_core::time::Mono;
 
-/// Failures in a row after which it is left alone.
+/// Consecutive failures that open the breaker.
 const FAILURES: u32 = 3;
-/// The first and the longest rest; each is twice the last.
+/// First and longest time for which the breaker stays open; it doubles each time.
 const REST: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5 * 60));
 
-/// The state of one service.
+/// The circuit breaker of one service.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Breaker {
     failures: u32,
     rest: Duration,
     closed_until: Option<Mono>,
-    /// One question is out to see whether it is back.
+    /// A trial request is in progress.
     trying: bool,
 }
 
 impl Breaker {
-    /// Whether it may be asked now. After a rest one question is let through; the others wait for
-    /// what comes of it.
+    /// Returns whether a request may be sent now. After a pause, one trial request is permitted;
+    /// others are not until it has ended.
     pub fn may_ask(&mut self, now: Mono) -> bool {
         match self.closed_until {
             None => true,
@@ -33,12 +33,12 @@ impl Breaker {
         }
     }
 
-    /// It answered, whatever it said.
+    /// Records that the service answered, whatever the response.
     pub fn answered(&mut self) {
         *self = Self::default();
     }
 
-    /// It did not answer, or made no sense.
+    /// Records that the service did not answer, or that its response was invalid.
     pub fn failed(&mut self, now: Mono) {
         self.failures = self.failures.saturating_add(1);
         let was_trying = std::mem::take(&mut self.trying);
@@ -48,7 +48,8 @@ impl Breaker {
         }
     }
 
-    /// It wants to be left alone for so long: HTTP's 429. At most the longest rest.
+    /// Records that the service requested a pause with HTTP status 429. The pause is limited to
+    /// five minutes.
     pub fn asked_too_often(&mut self, now: Mono, wait: Duration) {
         self.trying = false;
         self.closed_until = Some(now.plus(wait.min(REST.1)));

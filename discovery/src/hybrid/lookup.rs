@@ -1,17 +1,17 @@
-//! One question to both.
+//! One lookup in both sources.
 
 use std::time::Duration;
 
 use skydht_core::time::{Mono, Time, Unix};
 
-/// An answer is given after this at the latest.
+/// Longest duration of a lookup.
 pub const LONGEST: Duration = Duration::from_secs(8);
-/// Once one source has a record, the other one has so long to show a newer one.
+/// Once one source has a record, how long the other one may still answer with a newer one.
 pub const GRACE: Duration = Duration::from_millis(500);
-/// Where HTTP proves nothing, an owner's item in the DHT that is younger wins.
+/// Age below which an owner's item in the DHT is preferred to an unproven record from HTTP.
 pub const FRESH: Duration = Duration::from_secs(5 * 60);
 
-/// Who was asked.
+/// Source of a record.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Source {
     /// The DHT.
@@ -20,91 +20,91 @@ pub enum Source {
     Http,
 }
 
-/// When the owner signed a record. Of two the later is newer; of the same moment the one with the
-/// higher sequence.
+/// When the owner signed a record. The order is that of the records: by timestamp, then by sequence
+/// number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Signed {
-    /// When it was made, in nanoseconds since 1970, as the owner's clock had it.
+    /// Time of the signature by the owner's clock, in nanoseconds since the Unix epoch.
     pub timestamp: i64,
-    /// Its number.
+    /// Sequence number of the record.
     pub sequence: u64,
 }
 
-/// What a source has of a key.
+/// A source's answer about a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Said<T> {
-    /// A record.
+    /// The source has a record.
     Record {
-        /// What it says.
+        /// The content of the record.
         record: T,
-        /// What its owner signed; none where the source proves nothing.
+        /// The owner's signature; `None` if the source provides no proof.
         signed: Option<Signed>,
     },
-    /// The owner took it back, which is proven.
+    /// The owner deleted the record, with proof.
     Deleted(Signed),
-    /// There is none.
+    /// The source has no record.
     Nothing,
-    /// The source cannot be asked; why, for people.
+    /// The source could not be asked; contains a description for users.
     Failed(String),
 }
 
-/// What a source said.
+/// An answer with its source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer<T> {
-    /// Who.
+    /// The source that answered.
     pub from: Source,
-    /// What.
+    /// Its answer.
     pub said: Said<T>,
 }
 
-/// What is to be done.
+/// Output of a [`Lookup`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask<T> {
-    /// This source is to be asked; its answer goes to [`Lookup::handle`].
+    /// Ask this source, and pass its answer to [`Lookup::handle`].
     Source(Source),
-    /// It is over. Answers that come later are of no use.
+    /// The lookup has ended. Later answers are ignored.
     Done(Outcome<T>),
 }
 
-/// A record that was found.
+/// A found record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found<T> {
-    /// What it says.
+    /// The content of the record.
     pub record: T,
-    /// Whence.
+    /// The source of the record.
     pub source: Source,
-    /// How long ago its owner signed it, where that is proven.
+    /// Time since the owner signed it; `None` if the source provides no proof.
     pub age: Option<Duration>,
-    /// The other source had another one, or said that there is none.
+    /// Whether the other source had a different record, or none.
     pub disagreed: bool,
 }
 
-/// What came of a question.
+/// Outcome of a lookup.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome<T> {
-    /// A record.
+    /// A record was found.
     Found(Found<T>),
-    /// Its owner took it back later than any record that was seen.
+    /// The owner deleted the record after signing any version that was found.
     Deleted(Source),
-    /// A source that was asked has none.
+    /// A source that answered has no record.
     Nothing {
-        /// Why the other one could not be asked, if it could not.
+        /// The source that could not be asked, if any, with the cause.
         failed: Option<(Source, String)>,
     },
-    /// No source could be asked; why.
+    /// No source could be asked; contains the causes.
     Unknown(Vec<(Source, String)>),
 }
 
 enum State<T> {
-    /// It is not to be asked.
+    /// Must not be asked.
     Unasked,
     Due,
     Asked,
     Said(Said<T>),
 }
 
-/// One question. Create it, then: take all of [`Lookup::poll_output`], wait for an answer or for
-/// [`Lookup::next_deadline`], [`Lookup::handle`] it, and again.
+/// A lookup of one record. After creating it, repeat: take every [`Lookup::poll_output`], wait for
+/// an answer or for [`Lookup::next_deadline`], and call [`Lookup::handle`].
 pub struct Lookup<T> {
     dht: State<T>,
     http: State<T>,
@@ -120,7 +120,7 @@ impl<T> std::fmt::Debug for Lookup<T> {
 }
 
 impl<T: PartialEq> Lookup<T> {
-    /// A question to the DHT, and to HTTP if that may be asked.
+    /// Starts a lookup in the DHT and, if `http`, in the HTTP service.
     #[must_use]
     pub fn new(now: Time, http: bool) -> Self {
         Self {
@@ -132,13 +132,14 @@ impl<T: PartialEq> Lookup<T> {
         }
     }
 
-    /// When to call [`Lookup::handle`] without an answer.
+    /// Returns when to call [`Lookup::handle`] without an answer; `None` if the lookup has ended.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
         (!self.done).then_some(self.deadline)
     }
 
-    /// Who is to be asked, and at last the outcome; `None` when there is nothing more to do now.
+    /// Returns the next source to ask, and finally the outcome; `None` if there is nothing to do
+    /// now.
     pub fn poll_output(&mut self) -> Option<Ask<T>> {
         for (source, state) in [(Source::Dht, &mut self.dht), (Source::Http, &mut self.http)] {
             if matches!(state, State::Due) && !self.done {
@@ -149,7 +150,7 @@ impl<T: PartialEq> Lookup<T> {
         self.outcome.take().map(Ask::Done)
     }
 
-    /// Takes an answer, or looks at the time.
+    /// Processes an answer, or the deadline.
     pub fn handle(&mut self, now: Time, answer: Option<Answer<T>>) {
         if self.done {
             return;
@@ -180,7 +181,7 @@ impl<T: PartialEq> Lookup<T> {
     }
 }
 
-/// What the answers of both come to.
+/// Combines the answers of both sources into the outcome.
 fn decide<T: PartialEq>(now: Unix, dht: Option<Said<T>>, http: Option<Said<T>>) -> Outcome<T> {
     let mut failures = Vec::new();
     let mut nothing = false;
@@ -218,7 +219,7 @@ fn decide<T: PartialEq>(now: Unix, dht: Option<Said<T>>, http: Option<Said<T>>) 
     })
 }
 
-/// Which of at most two counts, the DHT's first.
+/// Returns the index of the newer of at most two records; the DHT's is first.
 fn newest<T>(now: Unix, had: &[(Source, Option<T>, Option<Signed>)]) -> Option<usize> {
     let [(_, _, dht), (_, _, http)] = had else {
         return (!had.is_empty()).then_some(0);
@@ -231,25 +232,25 @@ fn newest<T>(now: Unix, had: &[(Source, Option<T>, Option<Signed>)]) -> Option<u
     Some(usize::from(http_wins))
 }
 
-/// A timestamp ahead of now is of now.
+/// Returns the age of a record; 0 if its timestamp is in the future.
 fn age(now: Unix, signed: Signed) -> Duration {
     let now = i64::try_from(now.0).unwrap_or(i64::MAX);
     let age = now.saturating_sub(signed.timestamp);
     Duration::from_nanos(u64::try_from(age).unwrap_or(0))
 }
 
-/// What was counted of questions, by the names that upstream's status has.
+/// Counts of lookups, with the names of upstream's status.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Stats {
-    /// Answered by the DHT.
+    /// Lookups answered from the DHT.
     pub lookup_dht_hits: u64,
-    /// Answered by HTTP.
+    /// Lookups answered from the HTTP service.
     pub lookup_http_hits: u64,
-    /// Neither had it.
+    /// Lookups in which no source had a record.
     pub lookup_http_misses: u64,
-    /// Both answered, and not the same.
+    /// Lookups in which the sources had different records, or only one had a record.
     pub disagreements: u64,
-    /// Neither could be asked.
+    /// Lookups in which no source could be asked.
     pub unknown: u64,
 }
 

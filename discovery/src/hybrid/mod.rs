@@ -1,11 +1,10 @@
-//! One question to the DHT and to an HTTP service: asked in parallel, and the newest proof wins
-//! (docs/architecture.md, "Two sources of one record").
+//! Lookups of a record in the DHT and in an HTTP service: both are asked concurrently, and the
+//! newest proof wins (docs/architecture.md, "Two sources of one record").
 //!
-//! Upstream's hybrid clients believed the DHT by order: a stale item there hid a live entry
-//! (specification of lessons, R5). Here both are asked at the same time, and what decides is when the
-//! owner signed it. [`Lookup`] is one question, a state machine without a clock or sockets; its owner
-//! asks what it wants asked, and tells it what came. [`Breaker`] says whether a service that failed is
-//! asked at all.
+//! Upstream's hybrid clients always preferred the DHT, so that a stale item there hid a live entry
+//! (specification of lessons, R5). Here the time of the owner's signature decides. [`Lookup`] is
+//! one lookup, a state machine without a clock or sockets: its owner sends the requests and passes
+//! in the answers. [`Breaker`] decides whether a service that failed is asked at all.
 
 mod breaker;
 mod lookup;

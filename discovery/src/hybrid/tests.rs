@@ -14,7 +14,7 @@ fn at(passed: Duration) -> Time {
     }
 }
 
-/// Signed so many minutes ago.
+/// A signature made `minutes` ago.
 fn signed(minutes: i64) -> Signed {
     Signed {
         timestamp: NOW as i64 - minutes * 60_000_000_000,
@@ -29,7 +29,7 @@ fn record(name: &'static str, signed: Option<Signed>) -> Said<&'static str> {
     }
 }
 
-/// What comes of these answers, in this order.
+/// Returns the outcome for these answers, in this order.
 fn outcome(answers: [(Source, Said<&'static str>); 2]) -> Outcome<&'static str> {
     let mut lookup = Lookup::new(at(Duration::ZERO), true);
     assert_eq!(lookup.poll_output(), Some(Ask::Source(Source::Dht)));
@@ -47,7 +47,7 @@ fn outcome(answers: [(Source, Said<&'static str>); 2]) -> Outcome<&'static str> 
     outcome
 }
 
-/// Both orders of two answers come to the same.
+/// Checks that both orders of two answers have the same outcome.
 fn either_order(dht: Said<&'static str>, http: Said<&'static str>) -> Outcome<&'static str> {
     let one = outcome([(Source::Dht, dht.clone()), (Source::Http, http.clone())]);
     let other = outcome([(Source::Http, http), (Source::Dht, dht)]);
@@ -55,8 +55,8 @@ fn either_order(dht: Said<&'static str>, http: Said<&'static str>) -> Outcome<&'
     one
 }
 
-/// R5: a record of half an hour ago in one source and of a minute ago in the other, both ways; a
-/// tombstone newer than both.
+/// R5: one source has a record of half an hour ago, the other one of a minute ago, in both
+/// combinations; and a tombstone that is newer than both.
 #[test]
 fn r5_the_newest_proof_wins_whichever_source_has_it() {
     let (old, new) = (signed(30), signed(1));
@@ -69,13 +69,13 @@ fn r5_the_newest_proof_wins_whichever_source_has_it() {
         let age = found.age.unwrap();
         assert!(age >= Duration::from_secs(60) && age < Duration::from_secs(61));
     }
-    // Of the same moment the higher sequence; the same record is no disagreement.
+    // With equal timestamps, the higher sequence number wins; equal records are no disagreement.
     let later = Signed { sequence: 8, ..new };
     let outcome = either_order(record("dht", Some(new)), record("http", Some(later)));
     assert!(matches!(outcome, Outcome::Found(found) if found.source == Source::Http));
     let outcome = either_order(record("same", Some(new)), record("same", Some(new)));
     assert!(matches!(outcome, Outcome::Found(found) if !found.disagreed));
-    // A tombstone.
+    // A tombstone is compared in the same way.
     let gone = either_order(Said::Deleted(new), record("http", Some(old)));
     assert_eq!(gone, Outcome::Deleted(Source::Dht));
     let back = either_order(Said::Deleted(old), record("http", Some(new)));
@@ -92,7 +92,7 @@ fn where_http_proves_nothing_a_fresh_item_of_the_owners_wins() {
         );
     }
     assert_eq!(FRESH, Duration::from_secs(300));
-    // A clock that is ahead is not older than now.
+    // The age of a record is 0 if the owner's clock is ahead.
     let outcome = either_order(record("dht", Some(signed(-9))), record("http", None));
     assert!(matches!(outcome, Outcome::Found(found) if found.age == Some(Duration::ZERO)));
 }
@@ -143,7 +143,7 @@ fn a_source_that_is_slow_is_waited_for_only_while_nothing_was_found() {
         assert_eq!(lookup.poll_output(), None);
         lookup.handle(at(ms(100) + wait), None);
         assert!(matches!(lookup.poll_output(), Some(Ask::Done(_))));
-        // Too late.
+        // A late answer changes nothing.
         let late = record("late", Some(signed(0)));
         let late = Answer {
             from: Source::Dht,
@@ -152,13 +152,13 @@ fn a_source_that_is_slow_is_waited_for_only_while_nothing_was_found() {
         lookup.handle(at(ms(200) + wait), Some(late));
         assert_eq!(lookup.poll_output(), None);
     }
-    // Without HTTP the DHT alone is asked.
+    // Without HTTP, only the DHT is asked.
     let mut lookup = Lookup::<&str>::new(at(ms(0)), false);
     assert_eq!(lookup.poll_output(), Some(Ask::Source(Source::Dht)));
     assert_eq!(lookup.poll_output(), None);
 }
 
-/// R4: whatever comes, and however often, each source is asked at most once a question.
+/// R4: each source is asked at most once per lookup, whatever the answers.
 #[test]
 fn r4_a_source_is_asked_at_most_once() {
     for script in 0..4_u32.pow(6) {

@@ -1,13 +1,13 @@
-//! How much the index holds, and how much it does.
+//! Limits and contents of the index.
 
-/// How much an [`Index`](super::Index) holds.
+/// Limits of an [`Index`](super::Index).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IndexLimits {
-    /// Owners of services, and as many of transports.
+    /// Owners of services, and as many owners of transports.
     pub owners: usize,
-    /// Services of all owners; one in several records of its owner counts for each.
+    /// Services of all owners. One that is in several records of its owner counts for each.
     pub services: usize,
-    /// Transports in all lists; one that both edges list counts twice.
+    /// Transports in all lists. One that both edges list counts twice.
     pub transports: usize,
     /// Transports in the lists of one owner.
     pub transports_of_owner: usize,
@@ -25,21 +25,21 @@ impl Default for IndexLimits {
     }
 }
 
-/// What an [`Index`](super::Index) holds, and what it lacks.
+/// Contents of an [`Index`](super::Index), and what is missing from it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct IndexStats {
     /// Owners of services.
     pub service_owners: usize,
-    /// Services, in all records.
+    /// Services in all records.
     pub services: usize,
     /// Owners of transports.
     pub transport_owners: usize,
-    /// Transports, in all lists.
+    /// Transports in all lists.
     pub transports: usize,
-    /// Owners of services one of whose records cannot be read.
+    /// Owners of services with an unreadable record.
     pub unreadable_services: usize,
-    /// Owners whose chunks are of several versions, or cannot be read; the version before counts.
+    /// Owners whose chunks are unreadable or of different versions; their previous version is used.
     pub unsettled_lists: usize,
-    /// Records that there was no room for, since the index was built.
+    /// Records omitted because of the limits, since the index was built.
     pub left_out: u64,
 }

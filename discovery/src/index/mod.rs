@@ -1,12 +1,12 @@
-//! What a full node derives from the records that it holds: who offers a service, and which
-//! transports there are.
+//! The index that a full node derives from its stored records: who offers a service, and which
+//! transports exist.
 //!
-//! A record can only lie under its publisher's key, so "who offers a VPN in this country" has no
-//! key to ask for (specification of lessons, R14). [`Index`] is told of each record that comes,
-//! changes or goes ([`Index::update`]) and answers such questions. It is nothing but derived: built
-//! anew from the same records ([`Index::rebuild`]) it says the same.
+//! A record is always stored under its publisher's key, so that no key answers "who offers a VPN in
+//! this country" (specification of lessons, R14). [`Index::update`] is called for each new, changed
+//! or removed record, and the index answers such queries. It contains nothing of its own:
+//! [`Index::rebuild`] from the same records gives the same index.
 //!
-//! What is missing is said: records that cannot be read and those for which there was no room make
+//! Omissions are reported: unreadable records, and records beyond the limits, make
 //! [`Index::is_complete`] false.
 
 mod bounds;
@@ -27,7 +27,7 @@ pub use bounds::{IndexLimits, IndexStats};
 pub use services::ServiceQuery;
 pub use transports::{Claim, Standing};
 
-/// Services by kind and country, transports by id and by edge.
+/// Services by kind and country, and transports by id and by edge.
 #[derive(Debug)]
 pub struct Index {
     services: ServiceIndex,
@@ -35,7 +35,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty one.
+    /// Creates an empty index.
     #[must_use]
     pub fn new(limits: IndexLimits) -> Self {
         Self {
@@ -44,8 +44,8 @@ impl Index {
         }
     }
 
-    /// One of all these records: salt, owner, sequence and value of each. What cannot be read is
-    /// counted in [`Index::stats`].
+    /// Builds an index from records, each with salt, owner, sequence number and value. Unreadable
+    /// records are counted in [`Index::stats`].
     #[must_use]
     pub fn rebuild<'a>(
         limits: IndexLimits,
@@ -53,17 +53,17 @@ impl Index {
     ) -> Self {
         let mut index = Self::new(limits);
         for (salt, owner, seq, value) in records {
-            // Counted: the index says that it is not complete.
+            // The index counts the error, and then reports itself as incomplete.
             let _ = index.update(salt, &owner, Some((seq, value)));
         }
         index
     }
 
-    /// Takes what an owner has under a salt from now on; `None`: no record any more. Of the salts
-    /// of which there is no index nothing is taken.
+    /// Sets an owner's record under a salt; `None` removes it. Records under salts that are not
+    /// indexed are ignored.
     ///
-    /// # Errors
-    /// [`RecordError`] of a record that cannot be read; what the owner had there before is gone.
+    /// # Errors [`RecordError`] if the record is unreadable; the owner's previous record under this
+    /// salt is removed.
     pub fn update(
         &mut self,
         salt: &[u8],
@@ -77,7 +77,7 @@ impl Index {
         }
         let seq = now.map_or(Seq(0), |(seq, _)| seq);
         let record = now.map(|(_, value)| read(salt, owner, value));
-        // A salt that no reader knows is not there.
+        // An unknown salt has no record to remove.
         if record == Some(Err(RecordError::UnknownSalt)) {
             return Err(RecordError::UnknownSalt);
         }
@@ -103,7 +103,7 @@ impl Index {
         error.map_or(Ok(()), Err)
     }
 
-    /// Services, in the order of their addresses.
+    /// Returns the matching services, sorted by address.
     pub fn services<'a>(
         &'a self,
         query: &'a ServiceQuery,
@@ -111,25 +111,25 @@ impl Index {
         self.services.find(query)
     }
 
-    /// The transport with an id.
+    /// Returns the transport with this id.
     #[must_use]
     pub fn transport(&self, id: &TransportId) -> Option<&Claim> {
         self.transports.by_id(id)
     }
 
-    /// The transports of an edge, listed by it or by the other edge, in the order of their ids.
+    /// Returns the transports of an edge, listed by it or by the other edge, sorted by id.
     pub fn transports_of(&self, edge: &PublicKey) -> impl Iterator<Item = &Claim> {
         self.transports.by_edge(edge)
     }
 
-    /// Whether it has all that its records say.
+    /// Returns whether the index contains everything in its records.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let stats = self.stats();
         stats.left_out == 0 && stats.unreadable_services == 0 && stats.unsettled_lists == 0
     }
 
-    /// What it holds.
+    /// Returns the sizes of the index.
     #[must_use]
     pub fn stats(&self) -> IndexStats {
         let mut stats = IndexStats::default();
@@ -139,7 +139,7 @@ impl Index {
     }
 }
 
-/// Which chunk of a list of transports a salt is.
+/// Returns the chunk number that a salt of a list of transports encodes.
 fn chunk_number(salt: &[u8]) -> Option<u16> {
     match salt.strip_prefix(b"tp")? {
         [] => Some(0),

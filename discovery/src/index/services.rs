@@ -1,4 +1,4 @@
-//! Services by kind and country.
+//! The index of services by kind and country.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -9,24 +9,24 @@ use skydht_core::key::PublicKey;
 use super::bounds::{IndexLimits, IndexStats};
 use crate::record::{Service, ServiceAddress, ServiceKind};
 
-/// Salts of services of one owner that are kept: `svc`, and upstream's first form by type.
+/// Maximum number of salts with services per owner: `svc`, and upstream's first form with a type.
 const MOST_SALTS: usize = 16;
-/// The salt of all services; where it is, those by type do not count.
+/// Salt of all services; if it exists, those with a type are ignored.
 const WHOLE: &[u8] = b"svc";
 
-/// Which services are asked for.
+/// A query for services.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServiceQuery {
-    /// Of this kind.
+    /// Kind of the services.
     pub kind: ServiceKind,
-    /// In this country, as the service says.
+    /// Country, as stated by the service; `None`: any.
     pub country: Option<String>,
-    /// Of a visor of this version.
+    /// Version of the visor; `None`: any.
     pub version: Option<String>,
 }
 
 impl ServiceQuery {
-    /// All of a kind.
+    /// Creates a query for all services of a kind.
     #[must_use]
     pub const fn of(kind: ServiceKind) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl ServiceQuery {
         }
     }
 
-    /// Whether a service is among those.
+    /// Returns whether a service matches.
     #[must_use]
     pub fn matches(&self, service: &Service) -> bool {
         let is_in = |country| Some(country) == country_of(service);
@@ -55,7 +55,7 @@ fn country_of(service: &Service) -> Option<&str> {
 
 type ByAddress = BTreeMap<ServiceAddress, Arc<Service>>;
 
-/// What an owner has, by salt; `None` cannot be read.
+/// An owner's records by salt; `None` for an unreadable one.
 type Salts = BTreeMap<Vec<u8>, Option<Vec<Arc<Service>>>>;
 
 #[derive(Debug)]
@@ -64,9 +64,9 @@ pub(super) struct ServiceIndex {
     owners: BTreeMap<PublicKey, Salts>,
     by_kind: BTreeMap<ServiceKind, ByAddress>,
     by_country: BTreeMap<(ServiceKind, String), ByAddress>,
-    /// Services in all of `owners`.
+    /// Number of services in all of `owners`.
     held: usize,
-    /// Owners with a record that cannot be read.
+    /// Number of owners with an unreadable record.
     unreadable: usize,
     left_out: u64,
 }
@@ -84,7 +84,7 @@ impl ServiceIndex {
         }
     }
 
-    /// Takes what is under one of an owner's salts: none, an unreadable record, or services.
+    /// Sets the record under one of an owner's salts: absent, unreadable, or services.
     pub(super) fn update(
         &mut self,
         owner: &PublicKey,
@@ -163,7 +163,7 @@ impl ServiceIndex {
     }
 }
 
-/// Takes one out of a map in a map, and the inner one with its last.
+/// Removes a service from a map within a map, and the inner map when it is empty.
 fn remove<K: Ord>(place: Entry<'_, K, ByAddress>, address: &ServiceAddress) {
     if let Entry::Occupied(mut place) = place {
         place.get_mut().remove(address);
@@ -177,8 +177,8 @@ fn is_unreadable(salts: &Salts) -> bool {
     salts.values().any(Option::is_none)
 }
 
-/// The services of an owner that count: those of the whole list, else of each salt; of two with the
-/// same kind and address the first.
+/// Returns the services of an owner that are indexed: those under `svc`, or else under each type.
+/// Of several with the same kind and address, the first is used.
 fn counting(salts: &Salts) -> Vec<Arc<Service>> {
     let lists: Vec<_> = match salts.get(WHOLE) {
         Some(whole) => vec![whole],

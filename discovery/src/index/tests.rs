@@ -51,7 +51,7 @@ fn hub(owner: u16, remotes: std::ops::Range<u16>, kind: &str) -> Vec<Transport> 
         .collect()
 }
 
-/// Random numbers that are the same in every run.
+/// Reproducible random numbers.
 struct Draw(u64);
 
 impl Draw {
@@ -64,11 +64,11 @@ impl Draw {
     }
 }
 
-/// A salt, and what is under it from now on.
+/// A salt with its new record.
 type Change = (Vec<u8>, Option<(Seq, Vec<u8>)>);
 type Records = BTreeMap<(Vec<u8>, PublicKey), (Seq, Vec<u8>)>;
 
-/// The services that match, from the records alone.
+/// Returns the matching services by a scan of all records.
 fn scan_services(records: &Records, query: &ServiceQuery) -> BTreeSet<String> {
     let services_of = |salt: &[u8], owner: &PublicKey, value: &[u8]| match read(salt, owner, value)
     {
@@ -89,7 +89,8 @@ fn scan_services(records: &Records, query: &ServiceQuery) -> BTreeSet<String> {
     matching.map(|it| format!("{it:?}")).collect()
 }
 
-/// The list that a reader makes of an owner's chunks; `None` while they are of several versions.
+/// Returns the list that a reader joins from an owner's chunks; `None` while they are of several
+/// versions.
 fn scan_list(records: &Records, owner: &PublicKey) -> Option<BTreeSet<TransportId>> {
     let mut joiner = Joiner::default();
     let tp = Salt::from("tp");
@@ -113,14 +114,14 @@ fn rows(claims: impl IntoIterator<Item = Claim>) -> BTreeMap<TransportId, Standi
     rows.map(|it| (it.transport().id, it.standing())).collect()
 }
 
-/// Owners that publish, replace chunk by chunk, delete and expire, in any order; after each step the
-/// index says what a scan of all records says.
+/// Owners publish, replace chunk by chunk, delete and expire in random order. After each step the
+/// index must equal a scan of all records.
 #[test]
 fn r14_the_index_equals_brute_force_over_the_records() {
     const OWNERS: u16 = 6;
     let kinds = ["vpn", "skysocks", "visor", "proxy", "new"];
     let countries = ["", "DE", "JP"];
-    // Of each owner a list of none, one that the other owners may confirm, and one of two chunks.
+    // For each owner: an empty list, one that the other owners may confirm, and one of two chunks.
     let list_of = |owner: u16, n: u16| {
         let remotes = (0..n).filter(|remote| *remote != owner);
         let one = |remote| Transport::new(key(owner), key(remote), "dmsg", "user");
@@ -159,7 +160,7 @@ fn r14_the_index_equals_brute_force_over_the_records() {
             }
             4..7 => {
                 let values = &lists[usize::from(n * 3 + draw.below(3))];
-                // Some of the chunks do not come.
+                // Some of the chunks are lost.
                 for (i, value) in (0..).zip(values) {
                     let salt = chunk_salt(&Salt::from("tp"), i).as_bytes().to_vec();
                     if draw.below(6) > 0 {
@@ -206,7 +207,7 @@ fn r14_the_index_equals_brute_force_over_the_records() {
                 );
             }
         }
-        // Of a list that is being replaced, the version before.
+        // While a list is being replaced, its previous version counts.
         let listed = |id: &TransportId| whole.values().filter(|it| it.contains(id)).count();
         let expected: BTreeMap<TransportId, Standing> = whole
             .values()
@@ -247,7 +248,7 @@ fn r14_the_index_equals_brute_force_over_the_records() {
     }
     assert!(seen.iter().all(|n| *n > 50), "{seen:?}");
 
-    // Built anew it is the same, but for lists that are of no one version now.
+    // A rebuilt index is equal, except for lists without a complete version now.
     let all = records.iter();
     let all = all.map(|((salt, owner), (seq, value))| (&salt[..], *owner, *seq, &value[..]));
     let again = Index::rebuild(IndexLimits::default(), all);
@@ -280,7 +281,7 @@ fn r8_a_list_that_is_being_replaced_is_the_version_before_until_the_last_chunk()
         put(&mut index, 10, n, &value);
     }
     assert_eq!((shown(&index), index.is_complete()), (ids(&old), true));
-    // In any order.
+    // The chunks arrive in any order.
     let values = chunks(&new);
     for (n, is_last) in [(2, false), (0, false), (1, true)] {
         put(&mut index, 1_000, n, &values[usize::from(n)]);
@@ -291,11 +292,11 @@ fn r8_a_list_that_is_being_replaced_is_the_version_before_until_the_last_chunk()
             "{n}"
         );
     }
-    // Shrunk: what lies behind the end is no part of it.
+    // A shorter version: chunks after its end are not part of it.
     let few = hub(0, 1..11, "stcpr");
     put(&mut index, 2_000, 0, &chunks(&few)[0]);
     assert_eq!((shown(&index), index.is_complete()), (ids(&few), true));
-    // A chunk that cannot be read is not the end of the list.
+    // An unreadable chunk does not end the list.
     for (n, value) in (0..).zip(&values) {
         put(&mut index, 3_000, n, value);
     }
@@ -342,7 +343,7 @@ fn one_edge_claims_a_transport_and_both_or_their_signatures_confirm_it() {
         }
     }
     assert_eq!(index.stats(), IndexStats::default());
-    // A key cannot list a transport of two others.
+    // A key cannot list a transport between two others.
     let foreign = (Seq(9), &bare("user")[..]);
     assert!(index.update(b"tp", &key(3), Some(foreign)).is_err());
     assert!(index.transport(&transport.id).is_none());
@@ -397,12 +398,12 @@ fn what_there_is_no_room_for_is_counted_and_never_a_part_of_a_list() {
     assert_eq!(put(&mut index, 2, 1, &hub(2, 10..12, "dmsg")), (2, 0));
     assert_eq!(put(&mut index, 3, 1, &hub(3, 10..11, "dmsg")), (0, 1));
     assert!(!index.is_complete());
-    // One more than an owner may have, then one more than there is room for in all.
+    // One transport above the limit per owner, then one above the total limit.
     assert_eq!(put(&mut index, 1, 2, &hub(1, 10..15, "dmsg")), (0, 2));
     assert_eq!(put(&mut index, 1, 3, &hub(1, 10..11, "dmsg")), (0, 3));
     assert_eq!(put(&mut index, 2, 2, &hub(2, 10..14, "dmsg")), (4, 3));
     assert_eq!(index.stats().transports, 4);
-    // With another owner's list beside it.
+    // Now with another owner's list.
     let limits = IndexLimits {
         owners: 3,
         ..limits

@@ -1,4 +1,4 @@
-//! Transports by id and by edge, and what is known of each.
+//! The index of transports by id and by edge, with the evidence for each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use skydht_core::large::list::{MAX_ELEMENTS, MAX_LIST_CHUNKS, chunk_seq};
 use super::bounds::{IndexLimits, IndexStats};
 use crate::record::{ListedTransport, Transport, TransportId};
 
-/// What says that a transport is there.
+/// Evidence for a transport.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Standing {
-    /// One edge lists it, which either can of any other visor.
+    /// One edge lists it, which it can do for any other visor.
     OneSided,
     /// Both edges list it.
     BothEdges,
@@ -21,25 +21,24 @@ pub enum Standing {
     Signed,
 }
 
-/// A transport that an edge says is there.
+/// A transport that at least one edge lists.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claim {
-    /// What each edge's list has, in the order of the edges.
+    /// The entry in each edge's list, in the order of the edges.
     by: [Option<Arc<ListedTransport>>; 2],
 }
 
 impl Claim {
-    /// The transport; with the label of the first edge that lists it.
+    /// Returns the transport, with the label of the first edge that lists it.
     ///
-    /// # Panics
-    /// Never: a claim that no edge makes is not kept.
+    /// # Panics Never: a claim without an edge that lists it is removed.
     #[must_use]
     pub fn transport(&self) -> &Transport {
         let listed = self.by.iter().flatten().next();
         &listed.expect("an edge claims it").transport
     }
 
-    /// What says that it is there.
+    /// Returns the evidence for the transport.
     #[must_use]
     pub fn standing(&self) -> Standing {
         if self.by.iter().flatten().any(|it| it.is_proven) {
@@ -58,7 +57,7 @@ type List = BTreeMap<TransportId, Arc<ListedTransport>>;
 #[derive(Debug)]
 struct Chunk {
     seq: Seq,
-    /// `None` cannot be read.
+    /// `None` if the chunk is unreadable.
     elements: Option<Vec<Arc<ListedTransport>>>,
 }
 
@@ -71,12 +70,12 @@ impl Chunk {
 #[derive(Debug, Default)]
 struct Owner {
     chunks: BTreeMap<u16, Chunk>,
-    /// The last version that was whole, which is what counts.
+    /// The last complete version, which is indexed.
     list: List,
-    /// The chunks are no list now.
+    /// Whether the chunks do not form a complete list at present.
     is_unsettled: bool,
-    /// There was no room for it: its chunks are not taken until the index is built anew, since
-    /// those that are missing would not be noticed.
+    /// Whether the list exceeds the limits. Its chunks are then ignored until the index is rebuilt,
+    /// since missing chunks could not be noticed.
     is_left_out: bool,
 }
 
@@ -85,8 +84,8 @@ impl Owner {
         self.chunks.values().map(Chunk::len).sum()
     }
 
-    /// The list that the chunks make, if they are of one version: the rule by which a reader joins
-    /// them ([`skydht_core::large::list::Joiner`]).
+    /// Joins the chunks if they are of one version, by the same rule as a reader
+    /// ([`skydht_core::large::list::Joiner`]).
     fn join(&self) -> Option<List> {
         let mut list = List::new();
         let Some(first) = self.chunks.get(&0) else {
@@ -98,7 +97,7 @@ impl Owner {
                 break;
             };
             let expected = chunk_seq(first.seq, n);
-            // What an older, longer version left behind the end.
+            // A chunk that an older and longer version left after the end.
             if chunk.seq < expected && !is_full {
                 break;
             }
@@ -125,7 +124,7 @@ pub(super) struct TransportIndex {
     owners: BTreeMap<PublicKey, Owner>,
     claims: BTreeMap<TransportId, Claim>,
     by_edge: BTreeSet<(PublicKey, TransportId)>,
-    /// Transports in all chunks of `owners`.
+    /// Number of transports in all chunks of `owners`.
     held: usize,
     unsettled: usize,
     left_out: u64,
@@ -144,14 +143,14 @@ impl TransportIndex {
         }
     }
 
-    /// Takes one chunk of an owner's list: none, an unreadable one, or its transports.
+    /// Sets one chunk of an owner's list: absent, unreadable, or transports.
     pub(super) fn update(
         &mut self,
         key: &PublicKey,
         n: u16,
         now: Option<(Seq, Option<Vec<ListedTransport>>)>,
     ) {
-        // No reader asks for it.
+        // Readers ignore such chunks.
         if n >= MAX_LIST_CHUNKS {
             return;
         }
@@ -213,7 +212,7 @@ impl TransportIndex {
         stats.left_out += self.left_out;
     }
 
-    /// Takes the claims of a list out, and puts those of another one in.
+    /// Replaces the claims of one version of a list by those of another.
     fn replace(&mut self, owner: &PublicKey, before: &List, now: &List) {
         for (id, listed) in before {
             let Some(claim) = self.claims.get_mut(id) else {

@@ -1,4 +1,4 @@
-//! Which records have changed enough to be published again.
+//! Detects which records have changed enough to be published again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,35 +9,36 @@ use skydht_core::time::Mono;
 use crate::publish::{Content, RecordId};
 use crate::record;
 
-/// An entry in which nothing but its number, its time and the free sessions of a server has changed
-/// is published again after this: clients sign theirs anew every 5 minutes, servers each minute.
+/// Interval after which an entry is published again if only its sequence number, its time, or the
+/// free sessions of a server have changed. Clients sign their entries again every 5 minutes,
+/// servers every minute.
 pub const REFRESH: Duration = Duration::from_secs(20 * 60);
 
 #[derive(Debug)]
 struct Known {
-    /// Of the content.
+    /// Hash of the whole content.
     exact: [u8; 32],
-    /// Of what counts in it.
+    /// Hash of the significant part of the content.
     significant: [u8; 32],
     published: Mono,
-    /// Since when it is not there.
+    /// Since when the record has been absent; `None` if it is present.
     absent_since: Option<Mono>,
 }
 
-/// The records that were passed on.
+/// The records that have been reported as changed.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     known: BTreeMap<RecordId, Known>,
 }
 
-/// What a record is to what is known of it.
+/// Result of comparing a record with its known version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Change {
-    /// Nothing that counts has changed.
+    /// Nothing significant has changed.
     Same,
-    /// It is to be published.
+    /// The record must be published.
     Publish,
-    /// It proves nothing, or breaks a rule.
+    /// The record is invalid.
     Rejected,
 }
 
@@ -46,7 +47,7 @@ impl Changes {
         self.known.len()
     }
 
-    /// A record is there.
+    /// Compares a record that is present with its known version, and stores it.
     pub(super) fn note(&mut self, now: Mono, id: &RecordId, content: &Content) -> Change {
         let exact: [u8; 32] = Sha256::digest(content.bytes()).into();
         if let Some(known) = self.known.get_mut(id) {
@@ -75,7 +76,7 @@ impl Changes {
         Change::Publish
     }
 
-    /// Forgets the records for which `is_there` has not held for `patience`, and gives them.
+    /// Removes and returns the records for which `is_there` has been false for `patience`.
     pub(super) fn forget_absent(
         &mut self,
         now: Mono,
@@ -99,13 +100,13 @@ impl Changes {
         gone
     }
 
-    /// A record went; whether it was known.
+    /// Removes a record; returns whether it was known.
     pub(super) fn forget(&mut self, id: &RecordId) -> bool {
         self.known.remove(id).is_some()
     }
 }
 
-/// What counts in a record.
+/// Returns the hash of the significant part of a record.
 fn significant(id: &RecordId, content: &Content) -> [u8; 32] {
     if id.salt.as_bytes() == b"dmsg"
         && let Some(text) = without_volatile(content.bytes())
@@ -115,7 +116,7 @@ fn significant(id: &RecordId, content: &Content) -> [u8; 32] {
     Sha256::digest(content.bytes()).into()
 }
 
-/// An entry's text without what changes each time that it is signed.
+/// Returns an entry without the members that change with each signature.
 fn without_volatile(entry: &[u8]) -> Option<Vec<u8>> {
     let mut value: serde_json::Value = serde_json::from_slice(entry).ok()?;
     let members = value.as_object_mut()?;
@@ -128,8 +129,8 @@ fn without_volatile(entry: &[u8]) -> Option<Vec<u8>> {
     serde_json::to_vec(&value).ok()
 }
 
-/// Whether a record is one: an entry is signed by its owner. Lists were made here, of transports and
-/// services that were checked one by one.
+/// Returns whether a record is valid: an entry must be signed by its owner. Lists are built here
+/// from validated transports and services.
 fn is_believed(id: &RecordId, content: &Content) -> bool {
     match content {
         Content::Value(value) => record::read(id.salt.as_bytes(), &id.owner, value).is_ok(),

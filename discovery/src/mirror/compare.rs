@@ -1,4 +1,4 @@
-//! Two versions of one record: which is newer.
+//! Comparison of two versions of a record.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use crate::record::{Record, Service, TransportId, read};
 use crate::transport;
 use crate::web;
 
-/// How what a service says of a record stands to what the DHT says.
+/// Relation of a service's version of a record to the DHT's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Difference {
-    /// They say the same.
+    /// Both are equal.
     Same,
-    /// The service's is the newer one, by its owner's own word.
+    /// The service's is newer, according to its owner's signature.
     OlderInDht,
-    /// The DHT's is the newer one.
+    /// The DHT's is newer.
     OlderAtService,
-    /// They differ, and neither proves that it is newer.
+    /// They differ, and neither is proven to be newer.
     Differs,
 }
 
-/// Compares the values of a record at a service and in the DHT; a list as a whole. What cannot be read
-/// differs from everything else.
+/// Compares the values of a record at a service and in the DHT; lists as a whole. An unreadable
+/// value differs from any other.
 #[must_use]
 pub fn compare(id: &RecordId, at_service: &[u8], in_dht: &[u8]) -> Difference {
     if at_service == in_dht {
@@ -61,7 +61,7 @@ pub fn compare(id: &RecordId, at_service: &[u8], in_dht: &[u8]) -> Difference {
     }
 }
 
-/// The transports of a whole list.
+/// Returns the sorted ids of a whole list of transports.
 fn ids(owner: &PublicKey, value: &[u8]) -> Option<Vec<TransportId>> {
     let whole = web::json_text(http::StatusCode::OK, value.to_vec());
     let answer = transport::Answer::read(&transport::Call::OfEdge(*owner), &whole);

@@ -1,4 +1,4 @@
-//! Following a DMSG discovery.
+//! Reads the entries of a DMSG discovery.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use skydht_core::item::Salt;
 use skydht_core::key::PublicKey;
 use skydht_dmsg::entry::SignedEntry;
 
-use super::round::{Call, Habits, Round, RoundError, Step};
+use super::round::{Call, Round, RoundError, ServiceTraits, Step};
 use crate::dmsg::{Answer, AnswerError, Call as Asked, Refusal};
 use crate::publish::{Content, RecordId};
 use crate::web::Response;
 
-/// Clients and servers of one discovery.
+/// Maximum number of entries of one discovery.
 const MOST: usize = 50_000;
 
 pub(super) fn first() -> Vec<Call> {
@@ -23,7 +23,7 @@ pub(super) fn first() -> Vec<Call> {
 pub(super) fn answered(
     call: Asked,
     response: &Response,
-    habits: &mut Habits,
+    traits: &mut ServiceTraits,
     round: &mut Round,
 ) -> Step {
     match (Answer::read(&call, response), call) {
@@ -31,8 +31,8 @@ pub(super) fn answered(
             if keys.len() > MOST {
                 return Step::Failed(RoundError::TooMany(MOST));
             }
-            habits.edges = keys.iter().copied().collect();
-            ask_for(&keys, habits, round);
+            traits.edges = keys.iter().copied().collect();
+            ask_for(&keys, traits, round);
             Step::Next
         }
         (Ok(Answer::Servers(servers)), _) => {
@@ -52,7 +52,7 @@ pub(super) fn answered(
             Step::Next
         }
         (Ok(_), _) => Step::Failed(RoundError::Answer("an answer of another kind".into())),
-        (Err(error), call) => refused(&error, call, response, habits, round),
+        (Err(error), call) => refused(&error, call, response, traits, round),
     }
 }
 
@@ -60,7 +60,7 @@ fn refused(
     error: &AnswerError,
     call: Asked,
     response: &Response,
-    habits: &mut Habits,
+    traits: &mut ServiceTraits,
     round: &mut Round,
 ) -> Step {
     if let AnswerError::Refused(Refusal::RateLimited { retry_after }) = error {
@@ -68,40 +68,40 @@ fn refused(
         return Step::Pause(Duration::from_secs((*retry_after).into()));
     }
     match (call, response.status()) {
-        // It went since its key was listed; or there is no server.
+        // The entry was removed after its key was listed, or there are no servers.
         (Asked::Entry(_) | Asked::AllServers, StatusCode::NOT_FOUND) => Step::Next,
         (Asked::Batch(keys), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
-            habits.one_by_one = true;
-            ask_for(&keys, habits, round);
+            traits.one_by_one = true;
+            ask_for(&keys, traits, round);
             Step::Next
         }
         (Asked::Batch(keys), StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) => {
             if keys.len() <= 1 {
                 return Step::Failed(RoundError::Batch);
             }
-            habits.batch = habits.batch.min(keys.len() / 2).max(1);
-            ask_for(&keys, habits, round);
+            traits.batch = traits.batch.min(keys.len() / 2).max(1);
+            ask_for(&keys, traits, round);
             Step::Next
         }
         _ => Step::Failed(RoundError::Answer(error.to_string())),
     }
 }
 
-fn ask_for(keys: &[PublicKey], habits: &Habits, round: &mut Round) {
+fn ask_for(keys: &[PublicKey], traits: &ServiceTraits, round: &mut Round) {
     let call = |call| Call::Entry(Box::new(call));
-    if habits.one_by_one {
+    if traits.one_by_one {
         round
             .queue
             .extend(keys.iter().map(|key| call(Asked::Entry(*key))));
     } else {
-        let batches = keys.chunks(habits.batch);
+        let batches = keys.chunks(traits.batch);
         round
             .queue
             .extend(batches.map(|keys| call(Asked::Batch(keys.to_vec()))));
     }
 }
 
-/// An entry of another key than the one asked for is none.
+/// Keeps an entry, unless it belongs to another key than the requested one.
 fn keep(key: PublicKey, entry: &SignedEntry, round: &mut Round) {
     if entry.entry().key != key {
         round.rejected += 1;

@@ -1,4 +1,4 @@
-//! What changed at services in this process.
+//! Changes at services of this process.
 
 use skydht_core::item::Salt;
 use skydht_core::time::Mono;
@@ -10,8 +10,8 @@ use crate::publish::{Content, RecordId};
 use crate::record::Transport;
 use crate::resolver::Carrier;
 
-/// Turns the changes of a [`Host`] into records. A request costs it nothing but the mark that
-/// something has changed; the rest is done when it is asked.
+/// Converts the changes of a [`Host`] to records. While handling requests, the host only marks what
+/// has changed; [`Feed::take_changes`] does the rest.
 #[derive(Debug, Default)]
 pub struct Feed {
     known: Changes,
@@ -19,27 +19,27 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// For a host, whose changes are noted from now on.
+    /// Creates a feed for a host, and starts to record its changes.
     #[must_use]
     pub fn new(host: &mut Host) -> Self {
         host.note_changes();
         Self::default()
     }
 
-    /// The records that are passed on.
+    /// Returns the number of records that have been reported.
     #[must_use]
     pub fn records(&self) -> usize {
         self.known.len()
     }
 
-    /// Records that were not passed on since they prove nothing: entries of servers that the
-    /// discovery has rewritten, above all.
+    /// Returns how often records were not reported because they are unproven; mostly entries of
+    /// servers, which the discovery modifies.
     #[must_use]
     pub fn rejected(&self) -> u64 {
         self.rejected
     }
 
-    /// The records that have changed since the last call, or went.
+    /// Returns the records that have changed or been removed since the last call.
     pub fn take_changes(&mut self, now: Mono, host: &mut Host) -> Vec<(RecordId, Content)> {
         host.expire(now);
         let mut found = Vec::new();
@@ -59,7 +59,7 @@ impl Feed {
         }
         let of_addresses = host.addresses.iter_mut().flat_map(|it| it.take_changes());
         for (owner, carrier, visor) in of_addresses {
-            // Only upstream's salts have readers.
+            // Only this salt is read by upstream's visors.
             if carrier == Carrier::Tcp {
                 let salt = Salt::from("addr:stcpr");
                 let content = visor.map_or(Content::Gone, |it| Content::Value(it.to_json()));

@@ -1,4 +1,4 @@
-//! Follows one service.
+//! Follows the records of one service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,50 +7,50 @@ use skydht_core::key::PublicKey;
 use skydht_core::time::Mono;
 
 use super::changes::{Change, Changes};
-use super::round::{Call, Habits, Round, RoundError, Step};
+use super::round::{Call, Round, RoundError, ServiceTraits, Step};
 use super::{entries, services, transports};
 use crate::publish::{Content, RecordId};
 use crate::web::{Request, Response};
 
-/// A record goes when the service has answered without it for so long: visors register again every
-/// 90 s to 5 min, and a service that lost its memory has them all again by then.
+/// A record is removed when the service has answered without it for this long. Visors register
+/// again every 90 s to 5 min, so that a service that lost its data has all of them again by then.
 pub const ABSENT: Duration = Duration::from_secs(6 * 60);
-/// Questions under way.
+/// Maximum number of concurrent requests.
 const CONCURRENT: usize = 8;
-/// After a round that failed the next one comes so much later, twice as much after each further one.
+/// First and longest pause after a failed round; it doubles with each further failure.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5 * 60));
-/// The longest pause that a service may ask for.
+/// Longest pause that a service may request.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Records of one service.
+/// Maximum number of records of one service.
 const MOST_RECORDS: usize = 100_000;
 
-/// Which service is followed.
+/// Kind of the followed service.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Followed {
     /// A DMSG discovery.
     Entries,
-    /// A transport discovery. One that has no list of all is asked for the edges that
-    /// [`Follower::set_edges`] names.
+    /// A transport discovery. If it has no list of all transports, it is asked for the edges set by
+    /// [`Follower::set_edges`].
     Transports,
     /// A service discovery.
     Services,
 }
 
-/// A question. It goes to the service, and what comes of it to [`Follower::handle`].
+/// A request to send; its result must be passed to [`Follower::handle`].
 #[derive(Debug)]
 pub struct Ask {
-    /// Names the question.
+    /// Identifies the request.
     pub id: u64,
-    /// With a path and no host.
+    /// The request, with a path and without a host.
     pub request: Request,
 }
 
-/// What was counted since the start; `records` is of now.
+/// Counts since the start; `records` is the current number.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Stats {
-    /// Records that the service had.
+    /// Records of the service.
     pub records: usize,
-    /// Rounds in which everything was answered.
+    /// Rounds in which every request was answered.
     pub rounds: u64,
     /// Rounds that failed.
     pub failed_rounds: u64,
@@ -58,21 +58,21 @@ pub struct Stats {
     pub error: Option<String>,
     /// Records that were new or had changed.
     pub changed: u64,
-    /// Records that went.
+    /// Records that were removed.
     pub gone: u64,
-    /// Records that prove nothing, or break a rule, and are not mirrored.
+    /// Records that are unproven or violate a rule, and are not mirrored.
     pub rejected: u64,
 }
 
-/// See the module's documentation.
+/// Follows one service; see the [module](super).
 pub struct Follower {
     followed: Followed,
     interval: Duration,
-    habits: Habits,
+    traits: ServiceTraits,
     round: Option<Round>,
     under_way: BTreeMap<u64, Call>,
     last_id: u64,
-    /// When the round goes on, or the next one begins.
+    /// When the round continues, or the next one begins.
     due: Mono,
     failures: u32,
     known: Changes,
@@ -90,13 +90,13 @@ impl std::fmt::Debug for Follower {
 }
 
 impl Follower {
-    /// Follows a service from `now` on, a round each `interval`.
+    /// Starts to follow a service at `now`, with a round every `interval`.
     #[must_use]
     pub fn new(followed: Followed, interval: Duration, now: Mono) -> Self {
         Self {
             followed,
             interval,
-            habits: Habits::default(),
+            traits: ServiceTraits::default(),
             round: None,
             under_way: BTreeMap::new(),
             last_id: 0,
@@ -108,13 +108,13 @@ impl Follower {
         }
     }
 
-    /// Which service it follows.
+    /// Returns the kind of the followed service.
     #[must_use]
     pub const fn followed(&self) -> Followed {
         self.followed
     }
 
-    /// What was counted.
+    /// Returns the counts.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
@@ -123,18 +123,18 @@ impl Follower {
         }
     }
 
-    /// The keys that a DMSG discovery lists, as of its last answer.
+    /// Returns the keys that a DMSG discovery listed last.
     #[must_use]
     pub fn keys(&self) -> &BTreeSet<PublicKey> {
-        &self.habits.edges
+        &self.traits.edges
     }
 
-    /// The visors that may have transports, from the next round on.
+    /// Sets the visors that may have transports, from the next round on.
     pub fn set_edges(&mut self, edges: BTreeSet<PublicKey>) {
-        self.habits.edges = edges;
+        self.traits.edges = edges;
     }
 
-    /// The next question, if one is due and not too many are under way.
+    /// Returns the next request, if one is due and the limit of concurrent requests permits it.
     pub fn poll_output(&mut self, now: Mono) -> Option<Ask> {
         if now < self.due || self.under_way.len() >= CONCURRENT {
             return None;
@@ -142,14 +142,14 @@ impl Follower {
         if self.round.is_none() {
             let queue = match self.followed {
                 Followed::Entries => entries::first(),
-                Followed::Transports => transports::first(&self.habits),
+                Followed::Transports => transports::first(&self.traits),
                 Followed::Services => services::first(),
             };
             self.round = Some(Round {
                 queue: queue.into(),
                 ..Round::default()
             });
-            // There is nothing to ask: no edge is known yet.
+            // Without a known edge there is nothing to request, so that the round ends immediately.
             self.end_if_over(now);
         }
         let call = self.round.as_mut()?.queue.pop_front()?;
@@ -159,16 +159,16 @@ impl Follower {
         Some(Ask { id, request })
     }
 
-    /// What came of a question; of one that is not under way nothing changes.
+    /// Processes the result of a request; ignores unknown ids.
     pub fn handle(&mut self, now: Mono, id: u64, result: Result<Response, String>) {
         let (Some(call), Some(round)) = (self.under_way.remove(&id), &mut self.round) else {
             return;
         };
         let step = match result {
             Ok(response) => match call {
-                Call::Entry(call) => entries::answered(*call, &response, &mut self.habits, round),
+                Call::Entry(call) => entries::answered(*call, &response, &mut self.traits, round),
                 Call::Transport(call) => {
-                    transports::answered(call, &response, &mut self.habits, round)
+                    transports::answered(call, &response, &mut self.traits, round)
                 }
                 Call::Service(call) => services::answered(&call, &response, round),
             },
@@ -185,12 +185,13 @@ impl Follower {
         self.end_if_over(now);
     }
 
-    /// The records that have changed since the last call, or went.
+    /// Returns the records that have changed or been removed since the last call.
     pub fn take_changes(&mut self) -> Vec<(RecordId, Content)> {
         std::mem::take(&mut self.changes)
     }
 
-    /// When [`Follower::poll_output`] has something next; none while it waits for answers.
+    /// Returns when [`Follower::poll_output`] will return a request; `None` while it waits for
+    /// results.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
         let has_more = self.round.as_ref().is_none_or(|it| !it.queue.is_empty());
@@ -233,8 +234,8 @@ impl Follower {
         }
     }
 
-    /// Compares what a round found with what was known. A transport's list is taken only from a
-    /// whole round, since half of it would look like a shorter list.
+    /// Compares the records of a round with the known ones. Transports and services are only used
+    /// from a complete round, because a partial list looks like a shorter one.
     fn compare(&mut self, now: Mono, found: BTreeMap<RecordId, Content>, is_whole: bool) {
         if !is_whole && self.followed != Followed::Entries {
             return;

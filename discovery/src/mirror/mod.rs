@@ -1,14 +1,14 @@
-//! Following discovery services, so that what old visors register there is found in the DHT, too.
+//! Follows discovery services, so that records that old visors register there are published in the
+//! DHT.
 //!
-//! A [`Follower`] asks one service over HTTP, round after round, and says which records have changed:
-//! DMSG entries under `dmsg`, each visor's transports under `tp` at both edges, its services under
-//! `svc`. A [`Publisher`](crate::publish::Publisher) then publishes these, at their owners' targets.
+//! A [`Follower`] asks one service over HTTP, in rounds, and reports changed records: DMSG entries
+//! under `dmsg`, each visor's transports under `tp` at both edges, and its services under `svc`. A
+//! [`Publisher`](crate::publish::Publisher) then publishes these at their owners' targets. A
+//! [`Feed`] reports the same of services in this process, as soon as they change.
 //!
-//! A [`Feed`] says the same of services in this process, as soon as they change.
-//!
-//! What a service says is checked like any record: entries by their signatures, transports by their
-//! ids. A record goes only when the service has answered in full and without it for [`ABSENT`]: a
-//! service that lost its memory, or that answers with nothing for a while, takes nothing away.
+//! Records are validated: entries by their signatures, transports by their ids. A record is removed
+//! only when the service has answered completely without it for [`ABSENT`], so that a service that
+//! lost its data, or temporarily returns empty lists, removes nothing.
 
 mod changes;
 mod compare;
@@ -33,13 +33,13 @@ pub use feed::Feed;
 pub use follower::{ABSENT, Ask, Followed, Follower, Stats};
 pub use round::RoundError;
 
-/// A visor's transports as a record.
+/// Returns a visor's transports as a record.
 #[must_use]
 pub fn transports_of(owner: PublicKey, list: &[&Transport]) -> (RecordId, Content) {
     (transports::id_of(owner), transports::list_of(list))
 }
 
-/// A visor's services as a record.
+/// Returns a visor's services as a record.
 #[must_use]
 pub fn services_of(owner: PublicKey, list: Vec<Service>) -> (RecordId, Content) {
     (services::id_of(owner), services::list_of(list))

@@ -1,4 +1,4 @@
-//! One round: what was asked, and what was found.
+//! State of one round of requests.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,25 +10,25 @@ use crate::record::{Service, ServiceAddress, ServiceKind, Transport, TransportId
 use crate::web::Request;
 use crate::{dmsg, service, transport};
 
-/// Why a round did not find everything.
+/// Why a round is incomplete.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoundError {
-    /// The service was not reached.
+    /// The service was unreachable.
     #[error("{0}")]
     Unreachable(String),
-    /// It answered something else.
+    /// The response was unexpected.
     #[error("{0}")]
     Answer(String),
-    /// It has more than is followed.
+    /// The service has more records than the limit.
     #[error("more than {0} records")]
     TooMany(usize),
-    /// It named a batch too long again and again.
+    /// The service rejected every batch as too long.
     #[error("no batch is short enough")]
     Batch,
 }
 
-/// What a service is asked.
+/// A request to a service.
 #[derive(Clone, Debug)]
 pub(super) enum Call {
     Entry(Box<dmsg::Call>),
@@ -36,17 +36,17 @@ pub(super) enum Call {
     Service(service::Call),
 }
 
-/// What follows from an answer.
+/// How a round proceeds after a response.
 pub(super) enum Step {
-    /// Go on.
+    /// Send the next request.
     Next,
-    /// Ask this again, after a pause.
+    /// Send the same request again after this pause.
     Pause(Duration),
-    /// The round is lost, but for what was found.
+    /// End the round; what was found so far may still be used.
     Failed(RoundError),
 }
 
-/// What a round has found so far.
+/// Results of a round so far.
 #[derive(Default)]
 pub(super) struct Round {
     pub(super) queue: VecDeque<Call>,
@@ -54,7 +54,7 @@ pub(super) struct Round {
     pub(super) transports: BTreeMap<TransportId, Transport>,
     pub(super) services: BTreeMap<(ServiceAddress, ServiceKind), Service>,
     pub(super) error: Option<RoundError>,
-    /// Records of another key than the one they were asked for.
+    /// Records of another key than the requested one.
     pub(super) rejected: u64,
 }
 
@@ -68,22 +68,22 @@ impl Call {
     }
 }
 
-/// What was learnt of a service, over its rounds.
+/// What earlier responses showed about a service.
 #[derive(Debug)]
-pub(super) struct Habits {
-    /// It has no batches of entries.
+pub(super) struct ServiceTraits {
+    /// It does not support batches of entries.
     pub(super) one_by_one: bool,
-    /// Keys in one batch.
+    /// Number of keys in a batch.
     pub(super) batch: usize,
     /// It has no list of all transports.
     pub(super) by_edge: bool,
-    /// It has no lists of several edges either.
+    /// It does not support lists of several edges either.
     pub(super) each_edge: bool,
-    /// The visors that may have transports.
+    /// Visors that may have transports.
     pub(super) edges: BTreeSet<PublicKey>,
 }
 
-impl Default for Habits {
+impl Default for ServiceTraits {
     fn default() -> Self {
         Self {
             one_by_one: false,

@@ -1,4 +1,4 @@
-//! Following a service discovery.
+//! Reads the services of a service discovery.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::record::{Service, ServiceAddress, ServiceKind, Services};
 use crate::service::{Answer, Call as Asked};
 use crate::web::Response;
 
-/// The types that are followed: a service discovery has no list of all.
+/// Returns the requests of a round: one per known type, as a service discovery has no list of all.
 pub(super) fn first() -> Vec<Call> {
     let kinds = [ServiceKind::Visor, ServiceKind::Vpn, ServiceKind::Skysocks];
     let call = |kind| {
@@ -39,7 +39,7 @@ pub(super) fn answered(call: &Asked, response: &Response, round: &mut Round) -> 
     }
 }
 
-/// Each visor's services.
+/// Groups the services by visor.
 pub(super) fn records(
     services: &BTreeMap<(ServiceAddress, ServiceKind), Service>,
 ) -> BTreeMap<RecordId, Content> {
@@ -53,7 +53,7 @@ pub(super) fn records(
     by_owner.into_iter().map(record).collect()
 }
 
-/// Where a visor's services are.
+/// Returns the id of a visor's record of services.
 pub(super) fn id_of(owner: PublicKey) -> RecordId {
     RecordId {
         owner,
@@ -61,7 +61,7 @@ pub(super) fn id_of(owner: PublicKey) -> RecordId {
     }
 }
 
-/// A visor's services, as Go reads them.
+/// Encodes a visor's services in Go's format.
 pub(super) fn list_of(list: Vec<Service>) -> Content {
     match list.is_empty() {
         true => Content::Gone,

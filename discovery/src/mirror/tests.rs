@@ -28,17 +28,17 @@ fn key(n: u8) -> PublicKey {
     secret(n).public()
 }
 
-/// What is answered to a request instead of what the service says.
+/// Returns a response that replaces the service's, if any.
 type Fault = fn(&Request) -> Option<Result<Response, String>>;
 
-/// Real services, and what stands between them and the follower.
+/// Real services, with faults between them and the follower.
 struct World {
     dmsg: DmsgDiscovery,
     transports: TransportDiscovery,
     services: ServiceDiscovery,
     nonces: Nonces,
     now: Mono,
-    /// What is answered instead, if something is.
+    /// Replaces responses.
     fault: Fault,
     asked: Vec<String>,
 }
@@ -95,7 +95,7 @@ impl World {
         self.post_entry_at(n, sequence, 99);
     }
 
-    /// An entry of a client that is at one server.
+    /// Stores an entry of a client that names one server.
     fn post_entry_at(&mut self, n: u8, sequence: u64, server: u8) {
         let timestamp = i64::try_from(self.time().unix.0).unwrap();
         let mut entry = Entry::new(key(n), sequence, timestamp);
@@ -111,7 +111,7 @@ impl World {
         assert_eq!(response.status(), 200, "{response:?}");
     }
 
-    /// Lets a follower ask whatever it has to ask now, and says what changed.
+    /// Sends all requests that are due, and returns the changes.
     fn round(&mut self, follower: &mut Follower) -> BTreeMap<RecordId, Content> {
         loop {
             let mut asks = Vec::new();
@@ -121,7 +121,7 @@ impl World {
             if asks.is_empty() {
                 break;
             }
-            // The last question is answered first.
+            // The responses arrive in reverse order.
             while let Some(Ask { id, request }) = asks.pop() {
                 let path = request.uri().path();
                 self.asked.push(format!("{} {path}", request.method()));
@@ -133,7 +133,7 @@ impl World {
         follower.take_changes().into_iter().collect()
     }
 
-    /// The next round, when it is due.
+    /// Runs the next round when it is due.
     fn next(&mut self, follower: &mut Follower) -> BTreeMap<RecordId, Content> {
         let due = follower.next_deadline().expect("nothing is under way");
         self.now = self.now.max(due);
@@ -152,7 +152,7 @@ fn between(a: u8, b: u8) -> Transport {
     Transport::new(key(a), key(b), "stcpr", "automatic")
 }
 
-/// What a reader of the DHT makes of a list.
+/// Returns the transports that a reader of the DHT finds in a list.
 fn transports_of(n: u8, content: &Content) -> Vec<Transport> {
     let Content::List(value) = content else {
         panic!("{content:?}")
@@ -183,7 +183,7 @@ fn every_entry_is_mirrored_as_it_was_signed_and_again_when_it_changes() {
     assert_eq!(changes.keys().cloned().collect::<Vec<_>>(), [id(2, "dmsg")]);
     assert_eq!(follower.keys().len(), 5);
     assert_eq!((follower.stats().rounds, follower.stats().records), (3, 5));
-    // Signed anew, and nothing else: not before a while.
+    // Entries that are only signed again are published again after a while.
     let begin = world.now;
     let (mut sequence, mut published) = (0, Vec::new());
     while published.is_empty() {
@@ -209,7 +209,7 @@ fn a_discovery_without_batches_is_asked_for_each_entry() {
     assert_eq!(world.round(&mut follower).len(), 20);
     world.asked.clear();
     world.next(&mut follower);
-    // It is not tried again.
+    // Batches are not tried again.
     assert_eq!(world.asked.len(), 22);
     assert!(world.asked.iter().all(|it| !it.ends_with("/batch")));
 }
@@ -230,7 +230,7 @@ fn a_transport_is_in_the_lists_of_both_edges_and_leaves_exactly_these() {
         let call = crate::transport::Call::Delete(between(1, 4).id);
         world.handle(Caller::Key(key(4)), &call.write());
         let changes = world.next(&mut follower);
-        // Of the other edge nothing is left, which is believed after a while.
+        // The other edge has no transport left, which takes effect after a while.
         assert_eq!(changes.keys().cloned().collect::<Vec<_>>(), [id(1, "tp")]);
         assert_eq!(transports_of(1, &changes[&id(1, "tp")]).len(), 2);
         let mut gone = BTreeMap::new();
@@ -274,7 +274,7 @@ fn services_are_mirrored_by_their_owners() {
     assert_eq!(services.list.len(), 2);
 }
 
-/// What a bad service may answer.
+/// Responses of a broken service.
 const FAULTS: [Fault; 7] = [
     |_| Some(Err("connection refused".into())),
     |_| Some(Ok(web::empty(http::StatusCode::INTERNAL_SERVER_ERROR))),
@@ -318,7 +318,7 @@ fn a_service_that_vanishes_or_answers_with_garbage_takes_nothing_away() {
             let stats = follower.stats();
             assert_eq!((stats.records, stats.gone), (records, 0));
             assert!(stats.failed_rounds >= 10 && stats.error.is_some());
-            // It is back, and has everything: nothing has changed.
+            // The service is back with the same data, so that nothing has changed.
             world.fault = |_| None;
             world.post_entry(1, 1);
             world.register(1, &[between(1, 2)]);
@@ -357,7 +357,7 @@ fn forged_entries_are_not_mirrored() {
         let text = if path.ends_with("/entries") {
             format!("[\"{bad}\",\"{good}\"]")
         } else if path.ends_with("/batch") {
-            // Under the wrong key, and with another key's signature.
+            // An entry under the wrong key, and one with another key's signature.
             let entry = Entry::new(good, 0, 1).sign(&secret(1));
             let entry = String::from_utf8(entry.json().to_vec()).unwrap();
             let forged = entry.replace(&good.to_string(), &bad.to_string());
@@ -374,7 +374,7 @@ fn forged_entries_are_not_mirrored() {
 }
 
 #[test]
-fn a_pause_that_is_asked_for_is_kept_and_the_round_goes_on() {
+fn a_requested_pause_is_kept_and_the_round_continues() {
     let mut world = World::new(true);
     world.transports = TransportDiscovery::default();
     world.register(1, &[between(1, 2)]);
@@ -408,7 +408,7 @@ fn host() -> Host {
     host
 }
 
-/// At a host, over DMSG.
+/// Sends a request to a host over DMSG.
 fn call(host: &mut Host, mono: Mono, n: u8, request: &Request) -> u16 {
     let unix = START.plus(mono.since(Mono(1)));
     let time = Time { mono, unix };
@@ -454,12 +454,12 @@ fn what_is_registered_in_this_process_is_passed_on_and_what_expires_there_goes()
     ];
     assert_eq!(changes.len(), expected.len());
     for id in &expected {
-        // Each is what a reader of the DHT takes.
+        // A reader of the DHT accepts each of them.
         let value = changes[id].bytes();
         read(id.salt.as_bytes(), &id.owner, value).unwrap();
     }
     assert_eq!(feed.take_changes(now, &mut host), []);
-    // Two hours later all of it has expired.
+    // Two hours later, everything has expired.
     let later = now.plus(Duration::from_secs(7200));
     let gone: BTreeMap<_, _> = feed.take_changes(later, &mut host).into_iter().collect();
     assert_eq!(gone.len(), expected.len());
@@ -467,7 +467,7 @@ fn what_is_registered_in_this_process_is_passed_on_and_what_expires_there_goes()
     assert_eq!(feed.records(), 0);
 }
 
-/// R12 of the lessons: what is registered again unchanged costs nothing further on.
+/// R12 of the lessons: repeated registrations without a change cause no further work.
 #[test]
 fn r12_of_many_registrations_only_what_changed_is_passed_on() {
     let mut host = host();
@@ -487,7 +487,7 @@ fn r12_of_many_registrations_only_what_changed_is_passed_on() {
     let mut passed_on = Vec::new();
     for round in 0..10 {
         for (n, secret) in secrets.iter().enumerate() {
-            // One visor in a hundred has a transport of another type each time.
+            // One visor in a hundred changes the type of a transport each time.
             let kind = match n % 100 == 7 && round > 0 {
                 true => format!("type{round}"),
                 false => "stcpr".to_owned(),
@@ -504,7 +504,7 @@ fn r12_of_many_registrations_only_what_changed_is_passed_on() {
         now = now.plus(Duration::from_secs(9));
         passed_on.push(feed.take_changes(now, &mut host).len());
     }
-    // Each such transport has two edges.
+    // Each of these transports has two edges.
     assert_eq!(passed_on[0], 200);
     assert_eq!(passed_on[1..], [4; 9]);
 }

@@ -1,4 +1,4 @@
-//! Following a transport discovery.
+//! Reads the transports of a transport discovery.
 
 use std::collections::BTreeMap;
 
@@ -6,30 +6,30 @@ use http::StatusCode;
 use skydht_core::item::Salt;
 use skydht_core::key::PublicKey;
 
-use super::round::{Call, Habits, Round, RoundError, Step};
+use super::round::{Call, Round, RoundError, ServiceTraits, Step};
 use crate::publish::{Content, RecordId};
 use crate::record::{Transport, TransportId, go_json};
 use crate::transport::{Answer, AnswerError, Call as Asked, Refusal};
 use crate::web::Response;
 
-pub(super) fn first(habits: &Habits) -> Vec<Call> {
+pub(super) fn first(traits: &ServiceTraits) -> Vec<Call> {
     let call = Call::Transport;
-    if !habits.by_edge {
+    if !traits.by_edge {
         return vec![call(Asked::All)];
     }
-    let edges: Vec<PublicKey> = habits.edges.iter().copied().collect();
-    by_edge(&edges, habits)
+    let edges: Vec<PublicKey> = traits.edges.iter().copied().collect();
+    by_edge(&edges, traits)
 }
 
-fn by_edge(edges: &[PublicKey], habits: &Habits) -> Vec<Call> {
+fn by_edge(edges: &[PublicKey], traits: &ServiceTraits) -> Vec<Call> {
     let call = Call::Transport;
-    if habits.each_edge {
+    if traits.each_edge {
         edges
             .iter()
             .map(|edge| call(Asked::OfEdge(*edge)))
             .collect()
     } else {
-        let batches = edges.chunks(habits.batch);
+        let batches = edges.chunks(traits.batch);
         batches
             .map(|edges| call(Asked::OfEdges(edges.to_vec())))
             .collect()
@@ -39,7 +39,7 @@ fn by_edge(edges: &[PublicKey], habits: &Habits) -> Vec<Call> {
 pub(super) fn answered(
     call: Asked,
     response: &Response,
-    habits: &mut Habits,
+    traits: &mut ServiceTraits,
     round: &mut Round,
 ) -> Step {
     match (Answer::read(&call, response), call) {
@@ -57,19 +57,19 @@ pub(super) fn answered(
         (Err(AnswerError::Refused(refusal)), call) => {
             match (call, response.status()) {
                 (Asked::All, StatusCode::GONE | StatusCode::NOT_FOUND) => {
-                    habits.by_edge = true;
-                    round.queue.extend(first(habits));
+                    traits.by_edge = true;
+                    round.queue.extend(first(traits));
                 }
                 (Asked::OfEdges(edges), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
-                    habits.each_edge = true;
-                    round.queue.extend(by_edge(&edges, habits));
+                    traits.each_edge = true;
+                    round.queue.extend(by_edge(&edges, traits));
                 }
                 (
                     Asked::OfEdges(edges),
                     StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE,
                 ) if edges.len() > 1 => {
-                    habits.batch = habits.batch.min(edges.len() / 2).max(1);
-                    round.queue.extend(by_edge(&edges, habits));
+                    traits.batch = traits.batch.min(edges.len() / 2).max(1);
+                    round.queue.extend(by_edge(&edges, traits));
                 }
                 (Asked::OfEdge(_), StatusCode::NOT_FOUND) => {}
                 _ => return Step::Failed(RoundError::Answer(refusal.to_string())),
@@ -80,7 +80,7 @@ pub(super) fn answered(
     }
 }
 
-/// Each visor's list: a transport is in those of both its edges.
+/// Groups the transports by visor; each one is in the lists of both edges.
 pub(super) fn lists(transports: &BTreeMap<TransportId, Transport>) -> BTreeMap<RecordId, Content> {
     let mut by_edge: BTreeMap<PublicKey, Vec<&Transport>> = BTreeMap::new();
     for transport in transports.values() {
@@ -94,7 +94,7 @@ pub(super) fn lists(transports: &BTreeMap<TransportId, Transport>) -> BTreeMap<R
     by_edge.into_iter().map(record).collect()
 }
 
-/// Where a visor's list is.
+/// Returns the id of a visor's list of transports.
 pub(super) fn id_of(owner: PublicKey) -> RecordId {
     RecordId {
         owner,
@@ -102,7 +102,7 @@ pub(super) fn id_of(owner: PublicKey) -> RecordId {
     }
 }
 
-/// A visor's list, as Go reads it. Without transports there is none.
+/// Encodes a visor's list in Go's format; an empty list is a deletion.
 pub(super) fn list_of(list: &[&Transport]) -> Content {
     match list {
         [] => Content::Gone,

@@ -1,4 +1,4 @@
-//! What is published where.
+//! Identity and content of a published record.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use sha2::{Digest as _, Sha256};
 use skydht_core::item::Salt;
 use skydht_core::key::PublicKey;
 
-/// Under whose key and which salt.
+/// Identity of a record.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RecordId {
-    /// Whose record it is; not the program's own key for one that it mirrors.
+    /// Key of the owner; for a mirrored record, that is not the publishing program's key.
     pub owner: PublicKey,
-    /// The salt; of a list that of its first chunk.
+    /// Salt; for a list, that of its first chunk.
     pub salt: Salt,
 }
 
@@ -21,19 +21,19 @@ impl fmt::Display for RecordId {
     }
 }
 
-/// A record's value.
+/// Content of a record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Content {
-    /// One item.
+    /// The value of one item.
     Value(Vec<u8>),
-    /// A JSON array in chunks under numbered salts, as upstream keeps `tp`.
+    /// A JSON array, published in chunks under numbered salts, as upstream stores `tp`.
     List(Vec<u8>),
     /// A deletion.
     Gone,
 }
 
 impl Content {
-    /// The bytes, none of a deletion.
+    /// Returns the bytes; empty for a deletion.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match self {

@@ -1,9 +1,10 @@
-//! Keeps the DHT at what a program wants it to say: changes alone go out, each key's latest state
-//! only, so many at a time, again after a failure.
+//! Keeps records in the DHT up to date: publishes changes only, the latest content of each key,
+//! with limited concurrency and retries.
 //!
-//! [`Publisher`] is a state machine: [`Publisher::set`] says what is wanted, [`Publisher::poll_output`]
-//! what to publish now, and [`Publisher::finished`] what came of it. Its owner signs and puts; renewing
-//! what stands is the DHT node's. Used for records of a program's own and for those that it mirrors.
+//! [`Publisher`] is a state machine: [`Publisher::set`] sets the wanted content,
+//! [`Publisher::poll_output`] returns what to publish now, and [`Publisher::finished`] takes the
+//! result. Its owner signs and puts the items; the DHT node renews them. It serves records of a
+//! program's own as well as mirrored ones.
 
 mod content;
 mod state;

@@ -1,4 +1,4 @@
-//! The state machine.
+//! The publisher's state machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,19 +7,20 @@ use skydht_core::time::Mono;
 
 use super::{Content, RecordId};
 
-/// After a failure a record is published again so much later; twice as much after each further one.
+/// First and longest pause before a failed record is published again; it doubles with each further
+/// failure.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
-/// A record whose owner publishes it itself is tried again so much later.
+/// Pause before a record that its owner publishes is tried again.
 const OWNER_RETRY: Duration = Duration::from_secs(30 * 60);
 
-/// How much is kept and done.
+/// Limits of a [`Publisher`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Records.
+    /// Maximum number of records.
     pub records: usize,
-    /// Bytes of values that wait to be published.
+    /// Maximum size of values that wait to be published, in bytes.
     pub waiting_bytes: usize,
-    /// Publications under way.
+    /// Maximum number of concurrent publications.
     pub concurrent: usize,
 }
 
@@ -33,80 +34,80 @@ impl Default for Limits {
     }
 }
 
-/// What was counted since the start; the first three are of now.
+/// Counts since the start; the first three are current numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Stats {
-    /// Records known.
+    /// Known records.
     pub records: usize,
-    /// Of these, those that are not published as they shall be.
+    /// Records whose wanted content is not published yet.
     pub waiting: usize,
-    /// Of these, those whose owner publishes them itself.
+    /// Records that their owners publish themselves.
     pub of_owner: usize,
-    /// States that were the same as the one that stands.
+    /// Calls of [`Publisher::set`] with the content that was set before.
     pub unchanged: u64,
-    /// States that were replaced before they were published.
+    /// Contents that were replaced before they were published.
     pub coalesced: u64,
-    /// Publications that went well.
+    /// Successful publications.
     pub published: u64,
-    /// Of these, deletions.
+    /// Successful publications that were deletions.
     pub deleted: u64,
-    /// Publications that failed and will be tried again.
+    /// Failed publications that will be repeated.
     pub failed: u64,
-    /// Records that cannot be published at all.
+    /// Records that cannot be published.
     pub refused: u64,
-    /// States for which there was no room.
+    /// Contents rejected because of the limits.
     pub full: u64,
 }
 
-/// What to publish.
+/// A record to publish.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Publication {
-    /// Where.
+    /// Its owner and salt.
     pub id: RecordId,
-    /// What.
+    /// The content to publish.
     pub content: Content,
 }
 
 /// Why a publication failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// For now: no peers, too few of them, no time.
+    /// A temporary failure: no peers, too few of them, or a timeout.
     Again,
-    /// The owner publishes it itself, which comes before any mirror.
+    /// The owner publishes the record, which takes precedence over mirrors.
     OwnerPublishes,
-    /// It will never be taken: it is too long.
+    /// A permanent failure: the record is too long.
     Never,
 }
 
-/// Why a state was not taken.
+/// Why [`Publisher::set`] rejected a content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SetError {
-    /// The limit on records.
+    /// The limit of records is reached.
     #[error("as many records as are allowed are published")]
     Records,
-    /// The limit on what waits.
+    /// The limit of waiting bytes is reached.
     #[error("too many bytes wait to be published")]
     Bytes,
 }
 
 #[derive(Debug, Default)]
 struct Record {
-    /// The content that was published last.
+    /// Hash of the published content.
     stands: Option<[u8; 32]>,
-    /// What shall be published; none if that stands.
+    /// The content to publish; `None` if it is published.
     wanted: Option<Content>,
-    /// The content under way.
+    /// Hash of the content being published.
     sent: Option<[u8; 32]>,
     failures: u32,
     is_of_owner: bool,
 }
 
-/// See the module's documentation.
+/// Publishes records; see the [module](super).
 #[derive(Debug)]
 pub struct Publisher {
     limits: Limits,
     records: BTreeMap<RecordId, Record>,
-    /// Those that are due, by time and by when they were set.
+    /// Records by the time at which they are due, and then by the order in which they were set.
     queue: BTreeMap<(Mono, u64), RecordId>,
     places: BTreeMap<RecordId, (Mono, u64)>,
     turn: u64,
@@ -116,7 +117,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Nothing is published yet.
+    /// Creates a publisher without records.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -131,7 +132,7 @@ impl Publisher {
         }
     }
 
-    /// What was counted. Costs a step for each record.
+    /// Returns the counts. Visits every record.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let records = self.records.values();
@@ -148,15 +149,16 @@ impl Publisher {
         self.waiting_bytes
     }
 
-    /// The records that are known, published or waiting.
+    /// Returns the known records, whether published or waiting.
     pub fn ids(&self) -> impl Iterator<Item = &RecordId> {
         self.records.keys()
     }
 
-    /// From now on a record shall say this. What stands already costs nothing; what waits is
-    /// replaced; of a record that was never published [`Content::Gone`] is nothing to do.
+    /// Sets the wanted content of a record. If it is published already, nothing happens. A content
+    /// that is still waiting is replaced. [`Content::Gone`] for a record that was never published
+    /// is ignored.
     ///
-    /// # Errors
+    /// # Errors [`SetError`]; the previous content remains wanted.
     /// [`SetError`]; what was wanted before still is.
     pub fn set(&mut self, now: Mono, id: &RecordId, content: Content) -> Result<(), SetError> {
         let is_known = self.records.contains_key(id);
@@ -177,7 +179,7 @@ impl Publisher {
         }
         let record = self.records.entry(id.clone()).or_default();
         let is_said = match &record.wanted {
-            // What waits, or is under way.
+            // The content that is waiting or being published.
             Some(wanted) => *wanted == content,
             None => record.stands == Some(hash),
         };
@@ -195,8 +197,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// The next record to publish now, if one is due and not too many are under way. Each is to be
-    /// reported by [`Publisher::finished`].
+    /// Returns the next record to publish, if one is due and the limit of concurrent publications
+    /// permits it. Its result must be passed to [`Publisher::finished`].
     pub fn poll_output(&mut self, now: Mono) -> Option<Publication> {
         if self.under_way.len() >= self.limits.concurrent {
             return None;
@@ -214,7 +216,7 @@ impl Publisher {
         Some(Publication { id, content })
     }
 
-    /// What came of a publication; of one that is not under way nothing changes.
+    /// Processes the result of a publication; ignores records that are not being published.
     pub fn finished(&mut self, now: Mono, id: &RecordId, result: Result<(), Failure>) {
         if !self.under_way.remove(id) {
             return;
@@ -242,7 +244,7 @@ impl Publisher {
             Err(Failure::Never) => {
                 self.stats.refused += 1;
                 if is_latest {
-                    // Not wanted again until it changes.
+                    // Nothing is published until the content changes.
                     record.stands = sent;
                     self.settle(id, false);
                 } else {
@@ -265,7 +267,8 @@ impl Publisher {
         }
     }
 
-    /// When [`Publisher::poll_output`] has something next; none while too many are under way.
+    /// Returns when [`Publisher::poll_output`] will return a record; `None` while too many are
+    /// being published.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
         if self.under_way.len() >= self.limits.concurrent {

@@ -21,7 +21,7 @@ fn at(seconds: u64) -> Mono {
     Mono(seconds * 1_000_000_000)
 }
 
-/// All that is published now, each with success.
+/// Publishes everything that is due, always successfully.
 fn publish_all(publisher: &mut Publisher, now: Mono) -> Vec<(RecordId, Content)> {
     let mut done = Vec::new();
     while let Some(Publication { id, content }) = publisher.poll_output(now) {
@@ -65,13 +65,13 @@ fn what_changes_while_it_is_under_way_goes_out_after_it() {
     publisher.finished(at(2), &first.id, Ok(()));
     let second = publisher.poll_output(at(2)).unwrap();
     assert_eq!(second.content, value("b"));
-    // Back to what is under way: nothing more to do after it.
+    // The wanted content becomes the one being published, so that nothing remains to be done.
     publisher.set(at(2), &id(1), value("c")).unwrap();
     publisher.set(at(2), &id(1), value("b")).unwrap();
     publisher.finished(at(3), &second.id, Ok(()));
     assert_eq!(publisher.poll_output(at(3)), None);
     assert_eq!(publisher.stats().waiting, 0);
-    // A report of something that is not under way changes nothing.
+    // A result for a record that is not being published changes nothing.
     publisher.finished(at(3), &id(9), Err(Failure::Again));
     publisher.finished(at(3), &id(1), Err(Failure::Again));
     assert_eq!(publisher.next_deadline(), None);
@@ -102,7 +102,7 @@ fn a_failure_is_tried_again_later_and_later_and_a_newer_state_immediately() {
         (wait, publisher.stats().of_owner),
         (Duration::from_secs(1800), 1)
     );
-    // What can never be taken is left until it changes.
+    // After a permanent failure, nothing is published until the content changes.
     publisher.set(now, &id(1), value("too long")).unwrap();
     let publication = publisher.poll_output(now).unwrap();
     publisher.finished(now, &publication.id, Err(Failure::Never));
@@ -149,7 +149,7 @@ fn at_the_limits_what_is_wanted_already_stays_so() {
     assert!(publisher.poll_output(at(0)).is_some());
 }
 
-/// Whatever happens in whatever order, what stands in the end is what was wanted last.
+/// For any sequence of events, the published content is finally the one wanted last.
 #[test]
 fn in_the_end_what_was_wanted_last_stands() {
     for seed in 0..200u64 {

@@ -1,4 +1,4 @@
-//! Where a visor is reached: salts `addr:stcpr`, `addr:sudph`, and `addr` of the documents
+//! Addresses of a visor: salts `addr:stcpr`, `addr:sudph`, and `addr` of the documents
 //! (specification of discovery, §6 and §7).
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,59 +9,59 @@ use super::lenient::{Object, is_empty, or_default};
 use super::transport::MOST_TEXT;
 use super::{ElementError, Record, RecordError, go_json, malformed};
 
-/// Addresses of one visor that are read.
+/// Maximum number of addresses of a visor.
 const MOST_ADDRESSES: usize = 64;
 
-/// For which kind of transport an address is.
+/// Type of transport for which an address is valid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Network {
     /// TCP.
     Stcpr,
     /// UDP hole punching.
     Sudph,
-    /// Not said.
+    /// Not specified.
     Any,
 }
 
-/// What upstream's address resolver answers, in the order of its members.
+/// Response of upstream's address resolver, with its order of members.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct VisorAddress {
-    /// The address that the resolver saw.
+    /// The address that the resolver observed.
     #[serde(default, deserialize_with = "or_default")]
     pub remote_addr: String,
-    /// Whether the asker is on the same network.
+    /// Whether the caller is on the visor's network.
     #[serde(
         default,
         deserialize_with = "or_default",
         skip_serializing_if = "is_empty"
     )]
     pub is_local: bool,
-    /// The port that the visor said; Go writes it as text.
+    /// The port stated by the visor; Go encodes it as a string.
     #[serde(default, deserialize_with = "text_or_number")]
     pub port: String,
-    /// Addresses that the visor said.
+    /// Addresses stated by the visor.
     #[serde(default, deserialize_with = "or_default")]
     pub addresses: Vec<String>,
 }
 
-/// Where a visor is reached.
+/// A record of a visor's addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Addresses {
-    /// For what.
+    /// Type of transport.
     pub network: Network,
-    /// Where.
+    /// The addresses.
     pub visor: VisorAddress,
 }
 
 impl VisorAddress {
-    /// Its JSON, as Go writes it.
+    /// Encodes the addresses as JSON in Go's format.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         go_json::text(self)
     }
 }
 
-/// A port as text or as a number.
+/// Parses a port given as a string or a number.
 fn text_or_number<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -76,7 +76,7 @@ fn text_or_number<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Erro
     })
 }
 
-/// The documents' record names its owner.
+/// The format of the documents, which contains the owner.
 #[derive(Deserialize)]
 struct Value {
     #[serde(default)]
@@ -91,7 +91,7 @@ struct Value {
     addresses: Option<AtMost<String, MOST_ADDRESSES>>,
 }
 
-/// Reads the value of one network.
+/// Parses the record of one type of transport.
 pub(super) fn read(
     network: Network,
     owner: &PublicKey,

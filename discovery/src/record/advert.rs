@@ -1,4 +1,4 @@
-//! A full node says that it is one: salt `fullnode` (specification of the DHT, §11).
+//! Advertisement of a full node: salt `fullnode` (specification of the DHT, §11).
 
 use serde::Deserialize;
 use skydht_core::key::PublicKey;
@@ -6,18 +6,18 @@ use skydht_core::key::PublicKey;
 use super::lenient::{Object, or_default};
 use super::{ElementError, Record, RecordError, malformed};
 
-/// What it says.
+/// The record.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct Advert {
-    /// The node. Upstream believes this key; here it must be the signer's.
+    /// Key of the node. Upstream trusts this key; here it must be the owner's.
     pub pk: PublicKey,
-    /// Items that it holds.
+    /// Number of stored items.
     #[serde(default, deserialize_with = "or_default")]
     pub stored_items: u64,
-    /// Whether it is one; false says that it was.
+    /// Whether the node is a full node; `false` if it no longer is.
     #[serde(default, deserialize_with = "or_default")]
     pub full_node: bool,
-    /// When it said so, in nanoseconds since 1970.
+    /// Time of the record, in nanoseconds since the Unix epoch.
     #[serde(default, deserialize_with = "or_default")]
     pub ts: i64,
 }

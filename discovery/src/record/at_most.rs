@@ -1,11 +1,11 @@
-//! Lists whose length a stranger chooses.
+//! Lists with a bounded length, in untrusted input.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
-/// At most `N` elements; more are an error before they take memory.
+/// A list of at most `N` elements; a longer one is rejected before it is allocated.
 pub(crate) struct AtMost<T, const N: usize>(pub(crate) Vec<T>);
 
 impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for AtMost<T, N> {

@@ -1,9 +1,9 @@
-//! JSON as Go's `encoding/json` writes it.
+//! Encodes JSON in the format of Go's `encoding/json`.
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// The text of a value. In strings Go writes `<`, `>`, `&` and two line separators as escapes.
+/// Encodes a value. Go escapes `<`, `>`, `&` and two line separators in strings.
 pub(crate) fn text(value: &impl Serialize) -> Vec<u8> {
     let plain = serde_json::to_string(value);
     let plain = plain.expect("strings, numbers and lists are always JSON");
@@ -24,13 +24,13 @@ pub(crate) fn text(value: &impl Serialize) -> Vec<u8> {
     escaped.into_bytes()
 }
 
-/// A number with fraction: Go writes whole ones without one, and very small and very large ones
-/// with an exponent.
+/// Encodes a floating-point number: Go omits the fraction of whole numbers, and uses an exponent
+/// for very small and very large ones.
 pub(super) fn float<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     let size = number.abs();
     let text = if size != 0.0 && !(1e-6..1e21).contains(&size) {
         let text = format!("{number:e}");
-        // 1e21 is 1e+21 in Go; 1e-7 stays.
+        // Go writes 1e21 as 1e+21, but 1e-7 as 1e-7.
         match text.split_once('e') {
             Some((digits, exponent)) if !exponent.starts_with('-') => {
                 format!("{digits}e+{exponent}")
@@ -42,7 +42,7 @@ pub(super) fn float<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok,
     };
     match RawValue::from_string(text) {
         Ok(raw) => raw.serialize(serializer),
-        // Infinite, or no number: JSON has none.
+        // JSON cannot represent infinity and NaN.
         Err(error) => Err(serde::ser::Error::custom(error)),
     }
 }

@@ -1,4 +1,4 @@
-//! What Go takes, and leaves out, without a word; and what it does not take.
+//! Parsing with the leniency of Go's decoder.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,19 +7,19 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// `null` is nothing.
+/// Parses a value; `null` is the default.
 pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     value: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
-/// Whether `omitempty` leaves it out.
+/// Returns whether Go's `omitempty` omits a value.
 pub(super) fn is_empty<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// A JSON object. serde would take a list of its members, too.
+/// A JSON object. Without this type, serde would accept a list of the members, too.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

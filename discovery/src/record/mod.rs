@@ -1,14 +1,13 @@
-//! What a key publishes of itself under the salts of Skywire's discoveries (specification of
-//! discovery, §1, §4 to §7): one file a kind, and one table of all ([`SCHEMAS`]).
+//! Records that keys publish about themselves under the salts of Skywire's discoveries
+//! (specification of discovery, §1, §4 to §7): one file per kind, and a table of all ([`SCHEMAS`]).
 //!
-//! Each reader takes every shape that upstream has written, and gives the whole of it or an error
-//! that names the element: never a part of a list. `{}`, `[]`, `null` and an empty value are
-//! deletions, as design rule 6 of docs/architecture.md has it. Each writer writes one shape, which
-//! Go reads, in Go's JSON byte by byte.
+//! Readers accept every format that upstream has written, and return either the whole record or an
+//! error that names the element, but never a part of a list. `{}`, `[]`, `null` and an empty value
+//! are deletions. Writers produce a single format, which Go can read, byte for byte as Go's JSON.
 //!
-//! A record that proves its owner is checked here, wherever it was stored: a DMSG entry by its own
-//! signature, a transport by those of its edges where it has them. Everything else counts as far
-//! as the item that it came in: its target is bound to the owner's key.
+//! A record that contains proofs is verified here, wherever it was stored: a DMSG entry by its own
+//! signature, a transport by those of its edges, if present. Any other record is as trustworthy as
+//! the item that contained it, whose target is bound to the owner's key.
 
 mod address;
 mod advert;
@@ -41,94 +40,94 @@ pub use transport::{Signed, SignedTransport, Transport};
 pub use transport_id::TransportId;
 pub use transport_list::{CHUNK, ListedTransport, MOST_TRANSPORTS, Shape, Transports, chunks};
 
-/// A value of a known salt.
+/// A parsed value under a known salt.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Record {
-    /// The owner deleted it.
+    /// The owner deleted the record.
     Deleted,
-    /// A DMSG entry whose signature holds.
+    /// A DMSG entry with a valid signature.
     Entry(Box<SignedEntry>),
-    /// A list of transports, or one chunk of it.
+    /// A list of transports, or a chunk of it.
     Transports(Transports),
-    /// All services of a key.
+    /// The services of a key.
     Services(Services),
-    /// Where a visor is reached.
+    /// Addresses of a visor.
     Addresses(Addresses),
-    /// What a DMSG server says of itself.
+    /// A DMSG server's description.
     Server(ServerRecord),
-    /// A full node says that it is one.
+    /// The advertisement of a full node.
     Advert(Advert),
 }
 
-/// Why a value is no record of its salt.
+/// Why a value is not a valid record.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
-    /// No salt of Skywire's discoveries.
+    /// The salt is not one of Skywire's discoveries.
     #[error("no salt of a discovery's")]
     UnknownSalt,
-    /// Longer than its salt allows.
+    /// The value is longer than its salt allows.
     #[error("{len} bytes, where at most {most} are read")]
     TooLong {
-        /// Length of the value.
+        /// Length of the value, in bytes.
         len: usize,
-        /// Longest of the salt.
+        /// Longest allowed value, in bytes.
         most: usize,
     },
-    /// Not the JSON of such a record.
+    /// The value does not have the JSON format of the record.
     #[error("malformed: {0}")]
     Malformed(String),
-    /// An element of a list is wrong.
+    /// An element of a list is invalid.
     #[error("element {index}: {why}")]
     Element {
-        /// Which, from 0 on.
+        /// Index of the element, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// Why it is invalid.
         why: ElementError,
     },
-    /// A record that is no list says something wrong.
+    /// A record that is not a list is invalid.
     #[error(transparent)]
     Wrong(#[from] ElementError),
-    /// A DMSG entry that does not hold.
+    /// A DMSG entry is invalid.
     #[error(transparent)]
     Entry(#[from] EntryError),
-    /// No known shape of a list of transports.
+    /// A list of transports has an unknown format.
     #[error("matches no known shape of a list of transports")]
     UnknownShape,
 }
 
-/// Why a part of a record is wrong.
+/// Why a part of a record is invalid.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ElementError {
-    /// A member that must be there is not.
+    /// A required member is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// It is of another key.
+    /// It belongs to another key.
     #[error("it is of another key")]
     ForeignKey,
-    /// The owner of the list is none of the edges.
+    /// The owner of the list is not an edge of the transport.
     #[error("the owner of the list is no edge of it")]
     ForeignEdge,
-    /// The id is not that of these edges and this type.
+    /// The id does not match the edges and the type.
     #[error("its id is not that of its edges and type")]
     WrongId,
-    /// The edges are not in order.
+    /// The edges are not in ascending order.
     #[error("its edges are not in ascending order")]
     EdgeOrder,
-    /// A signature is not the edge's.
+    /// A signature of the edge with this index is invalid.
     #[error("the signature of edge {0} does not hold")]
     Signature(usize),
-    /// A text or list in it is longer than is read.
+    /// A text or list is too long.
     #[error("{0} is too long")]
     TooLong(&'static str),
-    /// It stands there twice.
+    /// The list contains it twice.
     #[error("it is there twice")]
     Twice,
-    /// Upstream's text.
+    /// The key is missing; the text is upstream's.
     #[error("public key cannot be null in address")]
     NoKey,
-    /// Upstream's text.
+    /// The port is missing; the text is upstream's.
     #[error("port cannot be 0 in address")]
     NoPort,
 }
@@ -139,7 +138,7 @@ impl ElementError {
     }
 }
 
-/// Reads the value that `owner` published under a salt.
+/// Parses and validates the value that `owner` published under a salt.
 ///
 /// # Errors
 /// [`RecordError`].
@@ -157,9 +156,9 @@ pub fn read(salt: &[u8], owner: &PublicKey, value: &[u8]) -> Result<Record, Reco
     (schema.read)(salt, owner, value)
 }
 
-/// Whether a value says that its record is gone.
+/// Returns whether a value is a deletion.
 fn is_deleted(value: &[u8]) -> bool {
-    // What JSON has between its signs, and no more.
+    // White space as JSON defines it.
     let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let before = value.iter().take_while(is_space).count();
     let behind = value.iter().rev().take_while(is_space).count();

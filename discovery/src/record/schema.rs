@@ -1,4 +1,4 @@
-//! The salts that Skywire's discoveries use, and what stands under them.
+//! Table of the salts that Skywire's discoveries use.
 
 use std::fmt;
 
@@ -12,17 +12,17 @@ use super::{
     transport_list,
 };
 
-/// The longest value of a record that is one small object.
+/// Largest value of a record that is one small object, in bytes.
 const SMALL: usize = 8 * 1024;
 
-/// Which salts.
+/// A set of salts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SaltPattern {
-    /// This one.
+    /// Exactly this salt.
     Exact(&'static str),
-    /// This one behind which a number may stand: `tp`, `tp:1`, `tp:2`, … without leading zeros.
+    /// This salt, or this salt with a number: `tp`, `tp:1`, `tp:2`, … without leading zeros.
     Numbered(&'static str),
-    /// This text, then a word.
+    /// This prefix, followed by a word.
     Named(&'static str),
 }
 
@@ -56,14 +56,14 @@ impl fmt::Display for SaltPattern {
     }
 }
 
-/// What says that a record is true.
+/// What proves that a record is genuine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Proof {
-    /// A signature of the owner's within the value, wherever it was stored.
+    /// A signature of the owner within the value, wherever it was stored.
     Inside,
-    /// Signatures of the edges where the shape has them; else the item's.
+    /// Signatures of both edges, if the format contains them; otherwise as [`Proof::Item`].
     Edges,
-    /// The item's: it must be the owner's own, or a trusted mirror's.
+    /// The item that contains it, which must be signed by the owner, or by a trusted mirror.
     Item,
 }
 
@@ -79,25 +79,25 @@ impl fmt::Display for Proof {
     }
 }
 
-/// Reads a value: its salt, its owner, the value.
+/// Parses a value: takes salt, owner and value.
 type Reader = fn(&[u8], &PublicKey, &[u8]) -> Result<Record, RecordError>;
 
 /// A row of the table.
 #[derive(Clone, Copy)]
 pub struct Schema {
-    /// The salts.
+    /// The salts of the row.
     pub salt: SaltPattern,
-    /// What is there.
+    /// Description of the record.
     pub what: &'static str,
-    /// Who writes it.
+    /// Who writes such records.
     pub writers: &'static str,
-    /// The shape that is written, and the shapes that are read.
+    /// The format that is written, and the formats that can be read.
     pub shapes: &'static str,
-    /// The longest value that is read, in bytes.
+    /// Longest value that is read, in bytes.
     pub longest: usize,
-    /// Elements of a list that are read; none: it is no list.
+    /// Maximum number of elements of a list; `None` if the record is not a list.
     pub most: Option<usize>,
-    /// What says that it is true.
+    /// What proves the record.
     pub proof: Proof,
     pub(super) read: Reader,
 }
@@ -111,7 +111,7 @@ impl fmt::Debug for Schema {
     }
 }
 
-/// All of them.
+/// All rows of the table.
 pub const SCHEMAS: &[Schema] = &[
     Schema {
         salt: SaltPattern::Exact("dmsg"),
@@ -208,7 +208,7 @@ pub const SCHEMAS: &[Schema] = &[
     },
 ];
 
-/// The row of a salt.
+/// Returns the row of a salt.
 #[must_use]
 pub fn schema_of(salt: &[u8]) -> Option<&'static Schema> {
     SCHEMAS.iter().find(|schema| schema.salt.matches(salt))
@@ -246,7 +246,7 @@ mod tests {
         }
     }
 
-    /// docs/records.md has the table as it is here.
+    /// Compares the table with the one in docs/records.md.
     #[test]
     fn the_document_says_what_the_table_says() {
         let text = include_str!("../../../docs/records.md");

@@ -1,4 +1,4 @@
-//! What a DMSG server says of itself: salt `dmsg-server` (specification of discovery, §7).
+//! Description of a DMSG server: salt `dmsg-server` (specification of discovery, §7).
 
 use serde::{Deserialize, Serialize};
 use skydht_core::key::PublicKey;
@@ -6,30 +6,30 @@ use skydht_core::key::PublicKey;
 use super::lenient::{Object, or_default};
 use super::{ElementError, Record, RecordError, go_json, malformed};
 
-/// The longest address or type that is read, in bytes; a host name may be as long.
+/// Longest address or type, in bytes, which is enough for any host name.
 const MOST_ADDRESS: usize = 300;
 
-/// The record, in the order of its members.
+/// The record, with Go's order of members.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ServerRecord {
-    /// The server.
+    /// Key of the server.
     pub pk: PublicKey,
-    /// Where it listens, `host:port`.
+    /// Address at which it listens, `host:port`.
     #[serde(default, deserialize_with = "or_default")]
     pub address: String,
-    /// Clients that it takes.
+    /// Maximum number of client sessions.
     #[serde(default, deserialize_with = "or_default")]
     pub max_sessions: i64,
     /// `official` or `community`.
     #[serde(default, deserialize_with = "or_default")]
     pub server_type: String,
-    /// Whether it is a bootstrap node of the DHT.
+    /// Whether the server is a bootstrap node of the DHT.
     #[serde(default, deserialize_with = "or_default")]
     pub dht_bootstrap: bool,
 }
 
 impl ServerRecord {
-    /// Its JSON, as Go writes it.
+    /// Encodes the record as JSON in Go's format.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         go_json::text(self)

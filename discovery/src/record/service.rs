@@ -1,5 +1,5 @@
-//! The services of one visor: salt `svc`, and of April 2026's first days `svc:TYPE`
-//! (specification of discovery, §5 and §7).
+//! Services of a visor: salt `svc`, and `svc:TYPE`, which upstream used for a few days in April
+//! 2026 (specification of discovery, §5 and §7).
 
 use std::collections::BTreeSet;
 
@@ -11,29 +11,29 @@ use super::lenient::{Object, is_empty, or_default};
 use super::transport::MOST_TEXT;
 use super::{ElementError, Record, RecordError, ServiceAddress, go_json, malformed};
 
-/// Services of one key that are read. Go has no limit.
+/// Maximum number of services of a key. Go has no limit.
 pub const MOST_SERVICES: usize = 256;
-/// Addresses on its own networks that a visor says.
+/// Maximum number of local addresses of a visor.
 const MOST_LOCAL_IPS: usize = 64;
 
-/// What a service is.
+/// Kind of a service.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ServiceKind {
-    /// A SOCKS proxy; `proxy` is another word for it.
+    /// A SOCKS proxy; also called `proxy`.
     Skysocks,
     /// A VPN server.
     Vpn,
-    /// A visor that takes transports from everywhere.
+    /// A public visor, which accepts transports from any visor.
     Visor,
-    /// Any other word.
+    /// Any other kind.
     Other(String),
 }
 
 impl ServiceKind {
-    /// Before all others.
+    /// The first kind in the sort order.
     pub(crate) const FIRST: Self = Self::Skysocks;
 
-    /// What a text says.
+    /// Parses a kind; never fails.
     #[must_use]
     pub fn of(text: &str) -> Self {
         match text {
@@ -44,7 +44,7 @@ impl ServiceKind {
         }
     }
 
-    /// The word that is written.
+    /// Returns the name used in records.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -56,18 +56,18 @@ impl ServiceKind {
     }
 }
 
-/// One service, in the order of Go's members.
+/// A service, with Go's order of members.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Service {
-    /// Where it answers.
+    /// Address of the service.
     pub address: ServiceAddress,
-    /// What it is, as it was said: see [`Service::kind`].
+    /// The kind as stated by the visor; see [`Service::kind`].
     #[serde(default, rename = "type")]
     pub type_text: String,
-    /// Where its visor is on Earth.
+    /// Geographical location of the visor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geo: Option<Geo>,
-    /// Whether the visor's own address may be shown.
+    /// Whether the visor's IP address may be published.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub display_node_ip: bool,
     /// Version of the visor.
@@ -77,67 +77,67 @@ pub struct Service {
         skip_serializing_if = "is_empty"
     )]
     pub version: String,
-    /// Addresses on the visor's own networks.
+    /// Addresses of the visor in its local networks.
     #[serde(
         default,
         deserialize_with = "or_default",
         skip_serializing_if = "is_empty"
     )]
     pub local_ips: Vec<String>,
-    /// How it does.
+    /// Statistics of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<ServiceInfo>,
 }
 
-/// A place; what is 0 or empty is left out.
+/// A geographical location; zero and empty members are omitted.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Geo {
-    /// Degrees north.
+    /// Latitude in degrees north.
     #[serde(
         default,
         skip_serializing_if = "is_empty",
         serialize_with = "go_json::float"
     )]
     pub lat: f64,
-    /// Degrees east.
+    /// Longitude in degrees east.
     #[serde(
         default,
         skip_serializing_if = "is_empty",
         serialize_with = "go_json::float"
     )]
     pub lon: f64,
-    /// Two letters.
+    /// Country code of two letters.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub country: String,
-    /// Within the country.
+    /// Region within the country.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub region: String,
 }
 
-/// What a service says of itself; what is 0 is left out.
+/// Statistics that a service reports; zero members are omitted.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct ServiceInfo {
-    /// In milliseconds.
+    /// Latency in milliseconds.
     #[serde(
         default,
         skip_serializing_if = "is_empty",
         serialize_with = "go_json::float"
     )]
     pub latency: f64,
-    /// In percent.
+    /// Uptime in percent.
     #[serde(
         default,
         skip_serializing_if = "is_empty",
         serialize_with = "go_json::float"
     )]
     pub uptime: f64,
-    /// Clients now.
+    /// Current number of clients.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub connections: i64,
 }
 
 impl Service {
-    /// A service of which no more is known.
+    /// Creates a service without optional members.
     #[must_use]
     pub fn new(address: ServiceAddress, kind: &ServiceKind) -> Self {
         Self {
@@ -151,19 +151,19 @@ impl Service {
         }
     }
 
-    /// What it is.
+    /// Returns the kind.
     #[must_use]
     pub fn kind(&self) -> ServiceKind {
         ServiceKind::of(&self.type_text)
     }
 
-    /// Its JSON, as Go writes it.
+    /// Encodes the service as JSON in Go's format.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         go_json::text(self)
     }
 
-    /// Checks that it has an address, and that its texts are short.
+    /// Validates the address and the lengths of texts; returns the key in the address.
     ///
     /// # Errors
     /// [`ElementError`].
@@ -185,15 +185,15 @@ impl Service {
     }
 }
 
-/// All services of a key.
+/// The services of a key.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Services {
-    /// In the order of the value, each address and kind once.
+    /// The services in the order of the value, without duplicates of address and kind.
     pub list: Vec<Service>,
 }
 
 impl Services {
-    /// The value to put under `svc`.
+    /// Encodes the value for the salt `svc`.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         struct List<'a>(&'a [Service]);
@@ -206,7 +206,7 @@ impl Services {
     }
 }
 
-/// Reads the value under `svc`.
+/// Parses the value under `svc`.
 pub(super) fn read(owner: &PublicKey, value: &[u8]) -> Result<Record, RecordError> {
     let list = serde_json::from_slice(value).map_err(|error| malformed(&error))?;
     let AtMost::<Object<Service>, MOST_SERVICES>(list) = list;
@@ -224,8 +224,8 @@ pub(super) fn read(owner: &PublicKey, value: &[u8]) -> Result<Record, RecordErro
     Ok(Record::Services(Services { list }))
 }
 
-/// Upstream's first form: one service under a salt that names its type. Its `addr` says nothing that
-/// a service has.
+/// Upstream's first format: one service under a salt with its type. Its member `addr` is ignored,
+/// as it has no equivalent in [`Service`].
 #[derive(Deserialize)]
 struct Early {
     pk: PublicKey,
@@ -236,7 +236,7 @@ struct Early {
     version: String,
 }
 
-/// Reads the value under `svc:TYPE`.
+/// Parses the value under `svc:TYPE`.
 pub(super) fn read_early(
     kind: &[u8],
     owner: &PublicKey,

@@ -1,4 +1,4 @@
-//! Where a service answers: a visor's key and a port on it.
+//! Address of a service: a visor's key and a port on it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,29 +10,29 @@ use skydht_core::key::{PUBLIC_KEY_LEN, PublicKey};
 
 use super::ElementError;
 
-/// `PK:PORT` in text; Go takes a text without a key, or without a port, for null.
+/// An address, as text `PK:PORT`. Like Go's parser, this one accepts a missing key or port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct ServiceAddress {
-    /// The visor; none is Go's null key.
+    /// Key of the visor; `None` is Go's null key.
     pub key: Option<PublicKey>,
-    /// The port; 0 is none.
+    /// Port; 0 if it is missing.
     pub port: u16,
 }
 
-/// No address of a service; the texts are upstream's where they name the port.
+/// Why a text is not the address of a service; where the text names the port, it is upstream's.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceAddressError {
-    /// The part before the colon is no key.
+    /// The part before the colon is not a key.
     #[error("Invalid public key")]
     Key,
-    /// The part behind it is no number of 16 bits.
+    /// The part after the colon is not a 16-bit number.
     #[error("no port: {0:?}")]
     Port(String),
 }
 
 impl ServiceAddress {
-    /// The 35 bytes by which Go knows it: key ‖ port, big-endian.
+    /// Returns the 35 bytes that Go uses: key ‖ port, big-endian.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; PUBLIC_KEY_LEN + 2] {
         let mut bytes = [0; PUBLIC_KEY_LEN + 2];
@@ -43,7 +43,7 @@ impl ServiceAddress {
         bytes
     }
 
-    /// Checks that both are there, in upstream's order.
+    /// Checks that key and port are present, in upstream's order; returns the key.
     ///
     /// # Errors
     /// [`ElementError::NoKey`] or [`ElementError::NoPort`].
@@ -80,7 +80,7 @@ impl FromStr for ServiceAddress {
             false => Some(key.parse().map_err(|_| ServiceAddressError::Key)?),
         };
         let number = |port: &str| {
-            // Go takes no sign.
+            // Go's parser rejects a sign.
             let is_number = port.bytes().all(|digit| digit.is_ascii_digit());
             let port_error = || ServiceAddressError::Port(port.chars().take(32).collect());
             let number = port.parse().ok().filter(|_| is_number);

@@ -20,7 +20,7 @@ fn transports(salt: &str, owner: u8, value: &[u8]) -> Result<Transports, RecordE
     }
 }
 
-/// A hub's.
+/// The transports of a hub.
 fn hub(n: u16) -> Vec<Transport> {
     let remote = |n: u16| {
         let mut bytes = [1; 32];
@@ -68,7 +68,8 @@ fn the_four_shapes_of_a_list_are_read_as_the_same_transports() {
     }
 }
 
-/// R14: every decoder with all historic shapes and tombstones, no crash and no partial list.
+/// R14: every decoder with all historic formats and tombstones neither panics nor returns a part of
+/// a list.
 #[test]
 fn r14_no_decoder_gives_a_part_of_what_it_was_given() {
     let good = Transport::new(key(1), key(2), "stcpr", "user");
@@ -176,7 +177,7 @@ fn a_long_list_is_written_in_chunks_that_upstream_reads() {
         }
         assert_eq!((values.len(), read), (sizes.len(), all));
     }
-    // Long texts: by bytes.
+    // Long texts make chunks smaller.
     let wide: Vec<_> = hub(300)
         .iter()
         .map(|it| Transport::new(it.edges[0], it.edges[1], &"<".repeat(64), "user"))
@@ -248,7 +249,7 @@ fn services_of_the_owner_are_read_each_once() {
         let value = list(&[service(1, 3, "skysocks"), second]);
         assert_eq!(read(&value), Err(why.at(1)));
     }
-    // `proxy` and `skysocks` are one.
+    // `proxy` and `skysocks` are the same kind.
     let text = json!([
         {"address": format!("{}:3", key(1)), "type": "proxy"},
         {"address": format!("{}:3", key(1)), "type": "skysocks"},

@@ -1,4 +1,4 @@
-//! One transport: a link between two visors, of some type.
+//! A transport: a link of some type between two visors.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -7,26 +7,26 @@ use skydht_core::key::{PublicKey, SecretKey, Signature};
 use super::lenient::{is_empty, or_default};
 use super::{ElementError, TransportId, go_json};
 
-/// The longest text of a type or label that is read.
+/// Longest text of a type or label, in bytes.
 pub(super) const MOST_TEXT: usize = 64;
 
-/// What upstream calls an entry, in the order of its members.
+/// A transport (upstream's `Entry`), with Go's order of members.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Transport {
-    /// Made of the other two.
+    /// Identifier, derived from edges and type.
     #[serde(rename = "t_id")]
     pub id: TransportId,
-    /// The visors, in ascending order.
+    /// The visors at both ends, in ascending order.
     pub edges: [PublicKey; 2],
-    /// `stcpr`, `sudph`, `stcp`, `dmsg`, or what came later.
+    /// Type: `stcpr`, `sudph`, `stcp`, `dmsg`, or a later one.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `user`, `automatic` or `skycoin`; no signature covers it.
+    /// `user`, `automatic` or `skycoin`; signatures do not cover it.
     #[serde(default, deserialize_with = "or_default")]
     pub label: String,
 }
 
-/// Two keys, the smaller one first.
+/// Returns two keys in ascending order.
 pub(super) fn in_order(one: PublicKey, other: PublicKey) -> [PublicKey; 2] {
     if one <= other {
         [one, other]
@@ -36,7 +36,7 @@ pub(super) fn in_order(one: PublicKey, other: PublicKey) -> [PublicKey; 2] {
 }
 
 impl Transport {
-    /// One between two visors, in any order.
+    /// Creates a transport between two visors, given in any order.
     #[must_use]
     pub fn new(one: PublicKey, other: PublicKey, kind: &str, label: &str) -> Self {
         Self {
@@ -47,15 +47,15 @@ impl Transport {
         }
     }
 
-    /// The other end.
+    /// Returns the other edge than `edge`.
     #[must_use]
     pub fn remote(&self, edge: &PublicKey) -> PublicKey {
         let [first, second] = self.edges;
         if *edge == first { second } else { first }
     }
 
-    /// What its edges sign: id (16 bytes) ‖ smaller edge (33) ‖ larger edge (33) ‖ type. The
-    /// signature is over its SHA-256.
+    /// Returns the bytes that edges sign: id (16 bytes) ‖ smaller edge (33) ‖ larger edge (33) ‖
+    /// type. The signature is over their SHA-256.
     #[must_use]
     pub fn signed_bytes(&self) -> Vec<u8> {
         let [first, second] = &self.edges;
@@ -68,13 +68,13 @@ impl Transport {
         parts.concat()
     }
 
-    /// Its JSON, as Go writes it.
+    /// Encodes the transport as JSON in Go's format.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         go_json::text(self)
     }
 
-    /// Checks that its id is that of its edges and type, and that its texts are short.
+    /// Validates the id, the order of the edges, and the lengths of texts.
     ///
     /// # Errors
     /// [`ElementError`].
@@ -96,31 +96,31 @@ impl Transport {
     }
 }
 
-/// A transport with the signatures of its edges, in their order; zeros for one that is missing.
+/// A transport with the signatures of its edges, in their order; a missing signature is all zeros.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SignedTransport {
-    /// The transport; Go's zero value has none.
+    /// The transport; `None` for Go's zero value.
     pub entry: Option<Transport>,
-    /// Of the first and of the second edge.
+    /// Signatures of the first and the second edge.
     pub signatures: [Signature; 2],
-    /// When it was registered, in seconds since 1970.
+    /// Time of the registration, in seconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub registered: i64,
 }
 
-/// Which edges have signed.
+/// Number of edges that have signed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Signed {
-    /// None: it is a claim of the key that published it.
+    /// No edge: the transport is only a claim of the key that published it.
     Neither,
-    /// One of them.
+    /// One edge.
     One,
-    /// Both: it is there.
+    /// Both edges, which proves the transport.
     Both,
 }
 
 impl SignedTransport {
-    /// One without signatures.
+    /// Creates one without signatures.
     #[must_use]
     pub fn new(entry: Transport) -> Self {
         Self {
@@ -130,7 +130,7 @@ impl SignedTransport {
         }
     }
 
-    /// Signs it as one of its edges; of a transport of a key with itself both signatures are set.
+    /// Signs it as one of its edges. For a transport of a key with itself, both signatures are set.
     ///
     /// # Errors
     /// [`ElementError::Missing`] without a transport, or [`ElementError::ForeignEdge`].
@@ -149,7 +149,7 @@ impl SignedTransport {
         Ok(())
     }
 
-    /// Checks the signatures that are there.
+    /// Verifies the signatures that are present.
     ///
     /// # Errors
     /// [`ElementError::Missing`] without a transport, or [`ElementError::Signature`].
@@ -168,7 +168,7 @@ impl SignedTransport {
         Ok([Signed::Neither, Signed::One, Signed::Both][signed])
     }
 
-    /// Its JSON, as Go writes it.
+    /// Encodes it as JSON in Go's format.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         go_json::text(self)

@@ -1,4 +1,4 @@
-//! A transport's id: a UUID made of its edges and its type.
+//! The id of a transport: a UUID derived from its edges and its type.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,21 +9,21 @@ use sha2::{Digest as _, Sha256};
 use skydht_core::key::PublicKey;
 
 /// The first 16 bytes of SHA-256(16 zero bytes ‖ smaller edge ‖ larger edge ‖ type), with the bits
-/// of UUID's version 0 and variant 1 (specification of discovery, §4).
+/// of UUID version 0 and variant 1 (specification of discovery, §4).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TransportId([u8; 16]);
 
-/// Not the text of a UUID.
+/// Error for a text that is not a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("no UUID")]
 pub struct NoUuid;
 
 impl TransportId {
-    /// Ends of the range of all ids.
+    /// First and last of all ids.
     pub(crate) const FIRST: Self = Self([0; 16]);
     pub(crate) const LAST: Self = Self([0xff; 16]);
 
-    /// Of a transport between two keys, in any order.
+    /// Returns the id of a transport between two keys, given in any order.
     #[must_use]
     pub fn of(one: &PublicKey, other: &PublicKey, kind: &str) -> Self {
         let [first, second] = super::transport::in_order(*one, *other);
@@ -40,13 +40,13 @@ impl TransportId {
         Self(id)
     }
 
-    /// The 16 bytes.
+    /// Returns the 16 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// Whether it is Go's null value.
+    /// Returns whether it is Go's null value.
     #[must_use]
     pub fn is_null(&self) -> bool {
         *self == Self::default()
@@ -74,8 +74,8 @@ impl fmt::Debug for TransportId {
 impl FromStr for TransportId {
     type Err = NoUuid;
 
-    /// As Go's library reads one: 36 characters, also in braces or behind `urn:uuid:`, or 32
-    /// digits.
+    /// Parses a UUID like Go's library: 36 characters, also in braces or with the prefix
+    /// `urn:uuid:`, or 32 digits.
     fn from_str(text: &str) -> Result<Self, NoUuid> {
         let inner = match text.len() {
             45 if text

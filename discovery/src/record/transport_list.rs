@@ -1,4 +1,4 @@
-//! The transports of one visor: salts `tp`, `tp:1`, `tp:2`, … (specification of discovery, §7.1).
+//! Transports of a visor: salts `tp`, `tp:1`, `tp:2`, … (specification of discovery, §7.1).
 
 use std::collections::BTreeSet;
 
@@ -13,15 +13,16 @@ use super::{
     ElementError, Record, RecordError, SignedTransport, Transport, TransportId, go_json, malformed,
 };
 
-/// Transports in one value that are written, as upstream has it.
+/// Maximum number of transports in a written value, as in upstream.
 pub const CHUNK: usize = 200;
-/// Transports in one value that are read: the shortest shape has some 780 in the longest value.
+/// Maximum number of transports in a value that is read. The shortest format fits some 780 into the
+/// largest value.
 pub const MOST_TRANSPORTS: usize = 1024;
 
-/// In which of upstream's ways a list was written.
+/// Format of a list, among those that upstream has written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
-    /// `[Entry, …]`, which is also what is written here.
+    /// `[Entry, …]`, which is also the format written here.
     Bare,
     /// `[SignedEntry, …]`.
     Signed,
@@ -31,25 +32,25 @@ pub enum Shape {
     Compact,
 }
 
-/// One transport of a list.
+/// A transport in a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedTransport {
-    /// The transport, one of whose edges is the owner.
+    /// The transport; the owner of the list is one of its edges.
     pub transport: Transport,
-    /// Whether both edges signed it, so that it needs no word of the other edge's list.
+    /// Whether both edges signed it, so that the other edge's list is not needed as evidence.
     pub is_proven: bool,
 }
 
-/// The list, or a chunk of it.
+/// A list, or a chunk of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transports {
-    /// How it was written.
+    /// Format of the list.
     pub shape: Shape,
-    /// In the order of the value, each once.
+    /// The transports in the order of the value, without duplicates.
     pub list: Vec<ListedTransport>,
 }
 
-/// An element of any shape; what is not there is of another one.
+/// An element in any format; members that the format lacks are `None`.
 #[derive(Deserialize)]
 struct Element {
     #[serde(default)]
@@ -118,7 +119,7 @@ impl Element {
     }
 }
 
-/// Reads the value of one chunk.
+/// Parses the value of one chunk.
 pub(super) fn read(owner: &PublicKey, value: &[u8]) -> Result<Record, RecordError> {
     let is_object = value.trim_ascii_start().first() == Some(&b'{');
     let (shape, elements) = if is_object {
@@ -164,8 +165,8 @@ pub(super) fn read(owner: &PublicKey, value: &[u8]) -> Result<Record, RecordErro
     Ok(Record::Transports(Transports { shape, list }))
 }
 
-/// The values of a visor's list, for `tp`, `tp:1` and so on: at least one, each of at most
-/// [`CHUNK`] transports and the longest value.
+/// Encodes a visor's list for `tp`, `tp:1` and so on: at least one value, each with at most
+/// [`CHUNK`] transports and within the largest value.
 #[must_use]
 pub fn chunks(transports: &[Transport]) -> Vec<Vec<u8>> {
     let mut chunks = vec![Vec::new()];

@@ -1,18 +1,19 @@
-//! Keeping a visor's own records registered at the HTTP services, beside the DHT.
+//! Registers a visor's own records at the HTTP services, in addition to the DHT, for visors that
+//! know only these services.
 //!
-//! A visor that publishes in the DHT alone is not found by visors that know only the services. The
-//! [`Registrar`] says at each of them what the visor has now, again before the service forgets it, and
-//! takes back what the visor has no more. It is a state machine: [`Registrar::set_transports`] and its
-//! siblings say what there is, [`Registrar::poll_output`] what to send, [`Registrar::handle`] what came
-//! of it. [`records`] gives the same as records for the DHT.
+//! A [`Registrar`] registers the visor's records at each service, renews them before they expire,
+//! and removes those that the visor no longer has. It is a state machine:
+//! [`Registrar::set_transports`] and similar methods set the records, [`Registrar::poll_output`]
+//! returns requests to send, and [`Registrar::handle`] takes their results. [`records`] returns the
+//! same data as records for the DHT.
 
-mod desk;
+mod own_records;
 mod registrar;
-mod wanted;
+mod registration;
 
 #[cfg(test)]
 mod tests;
 
-pub use desk::DeskReport;
+pub use own_records::{Own, records};
 pub use registrar::{Ask, Registrar, Registry};
-pub use wanted::{Own, records};
+pub use registration::DeskReport;

@@ -1,4 +1,4 @@
-//! All services together.
+//! Registration at all services.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,20 +6,21 @@ use std::time::Duration;
 use skydht_core::key::SecretKey;
 use skydht_core::time::Mono;
 
-use super::desk::{Desk, DeskReport, Verdict};
-use super::wanted::Own;
+use super::own_records::Own;
+use super::registration::{DeskReport, Registration, Verdict};
 use crate::record::{Service, ServiceAddress, ServiceKind, Transport, TransportId, VisorAddress};
 use crate::web::{Request, Response};
 use crate::{resolver, service, transport};
 
-/// Half a minute before a transport discovery forgets, as upstream's visors do.
+/// Interval of registrations at a transport discovery; half a minute before its entries expire, as
+/// in upstream's visors.
 const TRANSPORTS_EVERY: Duration = Duration::from_secs(90);
-/// Services live five minutes.
+/// Interval at a service discovery, whose entries expire after five minutes.
 const SERVICES_EVERY: Duration = Duration::from_secs(2 * 60);
-/// Addresses live ten minutes at ours.
+/// Interval at an address resolver; this crate's expires addresses after ten minutes.
 const ADDRESS_EVERY: Duration = Duration::from_secs(3 * 60);
 
-/// Which service.
+/// Kind of a service.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Registry {
     /// The transport discovery.
@@ -30,31 +31,31 @@ pub enum Registry {
     Addresses,
 }
 
-/// A request for a service, and to [`Registrar::handle`] what comes of it.
+/// A request to send; its result must be passed to [`Registrar::handle`].
 #[derive(Debug)]
 pub struct Ask {
-    /// Names the request.
+    /// Identifies the request.
     pub id: u64,
-    /// To whom.
+    /// The service to send it to.
     pub to: Registry,
-    /// With a path and no host.
+    /// The request, with a path and without a host.
     pub request: Request,
 }
 
-/// See the module's documentation.
+/// Registers a visor's records; see the [module](super).
 pub struct Registrar {
     secret: SecretKey,
     own: Own,
-    transports: Option<Desk<transport::Call>>,
-    services: Option<Desk<service::Call>>,
-    addresses: Option<Desk<resolver::Call>>,
-    /// What was registered and may have to be taken back.
-    there: There,
+    transports: Option<Registration<transport::Call>>,
+    services: Option<Registration<service::Call>>,
+    addresses: Option<Registration<resolver::Call>>,
+    /// Registered records that may have to be removed again.
+    registered: Registered,
     last_id: u64,
 }
 
 #[derive(Default)]
-struct There {
+struct Registered {
     transports: BTreeSet<TransportId>,
     services: BTreeSet<(ServiceKind, ServiceAddress)>,
     address: bool,
@@ -69,8 +70,8 @@ impl std::fmt::Debug for Registrar {
 }
 
 impl Registrar {
-    /// For a visor with this key, which so far has nothing, at the services that are named by
-    /// [`Registrar::register_at`].
+    /// Creates a registrar for a visor without records. [`Registrar::register_at`] adds the
+    /// services.
     #[must_use]
     pub fn new(secret: SecretKey) -> Self {
         Self {
@@ -79,7 +80,7 @@ impl Registrar {
             transports: None,
             services: None,
             addresses: None,
-            there: There::default(),
+            registered: Registered::default(),
             last_id: 0,
         }
     }
@@ -89,59 +90,66 @@ impl Registrar {
     pub fn register_at(&mut self, service: Registry, over_dmsg: bool, now: Mono) {
         match service {
             Registry::Transports => {
-                self.transports = Some(Desk::new(over_dmsg, TRANSPORTS_EVERY, now));
+                self.transports = Some(Registration::new(over_dmsg, TRANSPORTS_EVERY, now));
             }
-            Registry::Services => self.services = Some(Desk::new(over_dmsg, SERVICES_EVERY, now)),
-            Registry::Addresses => self.addresses = Some(Desk::new(over_dmsg, ADDRESS_EVERY, now)),
+            Registry::Services => {
+                self.services = Some(Registration::new(over_dmsg, SERVICES_EVERY, now))
+            }
+            Registry::Addresses => {
+                self.addresses = Some(Registration::new(over_dmsg, ADDRESS_EVERY, now))
+            }
         }
     }
 
-    /// What the visor has.
+    /// Returns the visor's records.
     #[must_use]
     pub const fn own(&self) -> &Own {
         &self.own
     }
 
-    /// The visor's transports are these. Those of other visors are left out.
+    /// Sets the visor's transports. Transports of other visors are ignored.
     pub fn set_transports(&mut self, now: Mono, list: impl IntoIterator<Item = Transport>) {
         let own = self.secret.public();
         let list = list.into_iter().filter(|it| it.edges.contains(&own));
         self.own.transports = list.map(|it| (it.id, it)).collect();
-        if let Some(desk) = &mut self.transports {
-            desk.changed(now);
+        if let Some(registration) = &mut self.transports {
+            registration.changed(now);
         }
     }
 
-    /// The visor's services are these. Those of other visors are left out.
+    /// Sets the visor's services. Services of other visors are ignored.
     pub fn set_services(&mut self, now: Mono, list: impl IntoIterator<Item = Service>) {
         let own = Some(self.secret.public());
         let list = list.into_iter().filter(|it| it.address.key == own);
         self.own.services = list.map(|it| ((it.kind(), it.address), it)).collect();
-        if let Some(desk) = &mut self.services {
-            desk.changed(now);
+        if let Some(registration) = &mut self.services {
+            registration.changed(now);
         }
     }
 
-    /// The visor takes connections there, or nowhere.
+    /// Sets the address at which the visor accepts connections, or removes it.
     pub fn set_address(&mut self, now: Mono, address: Option<VisorAddress>) {
         self.own.address = address;
-        if let Some(desk) = &mut self.addresses {
-            desk.changed(now);
+        if let Some(registration) = &mut self.addresses {
+            registration.changed(now);
         }
     }
 
-    /// How it goes at each service that is registered at.
+    /// Returns the state of the registration at each service.
     #[must_use]
     pub fn report(&self) -> BTreeMap<Registry, DeskReport> {
         let reports = [
             (
                 Registry::Transports,
-                self.transports.as_ref().map(Desk::report),
+                self.transports.as_ref().map(Registration::report),
             ),
-            (Registry::Services, self.services.as_ref().map(Desk::report)),
+            (
+                Registry::Services,
+                self.services.as_ref().map(Registration::report),
+            ),
             (
                 Registry::Addresses,
-                self.addresses.as_ref().map(Desk::report),
+                self.addresses.as_ref().map(Registration::report),
             ),
         ];
         let reports = reports.into_iter();
@@ -150,74 +158,77 @@ impl Registrar {
             .collect()
     }
 
-    /// The next request, if one is due.
+    /// Returns the next request, if one is due.
     pub fn poll_output(&mut self, now: Mono) -> Option<Ask> {
         let (id, secret) = (self.last_id + 1, &self.secret);
-        let (own, there) = (&self.own, &self.there);
-        let transports = self.transports.as_mut().and_then(|desk| {
-            let round = || transport_calls(own, there);
-            desk.poll(now, id, secret, round, transport::Call::write)
+        let (own, registered) = (&self.own, &self.registered);
+        let transports = self.transports.as_mut().and_then(|registration| {
+            let round = || transport_calls(own, registered);
+            registration.poll(now, id, secret, round, transport::Call::write)
         });
         let found = transports.map(|request| (Registry::Transports, request));
         let found = found.or_else(|| {
-            let desk = self.services.as_mut()?;
-            let round = || service_calls(own, there);
-            let request = desk.poll(now, id, secret, round, service::Call::write)?;
+            let registration = self.services.as_mut()?;
+            let round = || service_calls(own, registered);
+            let request = registration.poll(now, id, secret, round, service::Call::write)?;
             Some((Registry::Services, request))
         });
         let (to, request) = found.or_else(|| {
-            let desk = self.addresses.as_mut()?;
-            let round = || address_calls(own, there);
-            let request = desk.poll(now, id, secret, round, resolver::Call::write)?;
+            let registration = self.addresses.as_mut()?;
+            let round = || address_calls(own, registered);
+            let request = registration.poll(now, id, secret, round, resolver::Call::write)?;
             Some((Registry::Addresses, request))
         })?;
         self.last_id = id;
         Some(Ask { id, to, request })
     }
 
-    /// What came of a request.
+    /// Processes the result of a request.
     pub fn handle(&mut self, now: Mono, id: u64, result: Result<Response, String>) {
-        let there = &mut self.there;
-        if let Some(desk) = &mut self.transports
-            && let Some((call, is_taken)) = desk.handle(now, id, result.clone(), judge_transports)
+        let registered = &mut self.registered;
+        if let Some(registration) = &mut self.transports
+            && let Some((call, is_taken)) =
+                registration.handle(now, id, result.clone(), judge_transports)
         {
             if is_taken {
                 match call {
                     transport::Call::RegisterBare(list) => {
-                        there.transports.extend(list.iter().map(|it| it.id));
+                        registered.transports.extend(list.iter().map(|it| it.id));
                     }
                     transport::Call::DeleteBatch(ids) => {
-                        there.transports.retain(|id| !ids.contains(id));
+                        registered.transports.retain(|id| !ids.contains(id));
                     }
                     _ => {}
                 }
             }
             return;
         }
-        if let Some(desk) = &mut self.services
-            && let Some((call, is_taken)) = desk.handle(now, id, result.clone(), judge_services)
+        if let Some(registration) = &mut self.services
+            && let Some((call, is_taken)) =
+                registration.handle(now, id, result.clone(), judge_services)
         {
             if is_taken {
                 match call {
                     service::Call::Register(it) => {
-                        there.services.insert((it.kind(), it.address));
+                        registered.services.insert((it.kind(), it.address));
                     }
                     service::Call::Deregister(address, kind) => {
-                        there.services.remove(&(kind, address));
+                        registered.services.remove(&(kind, address));
                     }
                     _ => {}
                 }
             }
             return;
         }
-        if let Some(desk) = &mut self.addresses
-            && let Some((call, true)) = desk.handle(now, id, result, judge_addresses)
+        if let Some(registration) = &mut self.addresses
+            && let Some((call, true)) = registration.handle(now, id, result, judge_addresses)
         {
-            there.address = matches!(call, resolver::Call::Bind(..));
+            registered.address = matches!(call, resolver::Call::Bind(..));
         }
     }
 
-    /// When [`Registrar::poll_output`] has something next; none while answers are waited for.
+    /// Returns when [`Registrar::poll_output`] will return a request; `None` while responses are
+    /// pending.
     #[must_use]
     pub fn next_deadline(&self, now: Mono) -> Option<Mono> {
         let deadlines = [
@@ -231,8 +242,8 @@ impl Registrar {
     }
 }
 
-fn transport_calls(own: &Own, there: &There) -> Vec<transport::Call> {
-    let gone = there.transports.iter();
+fn transport_calls(own: &Own, registered: &Registered) -> Vec<transport::Call> {
+    let gone = registered.transports.iter();
     let gone = gone.filter(|id| !own.transports.contains_key(id)).copied();
     let gone: Vec<TransportId> = gone.collect();
     let mut calls: Vec<_> = gone
@@ -245,8 +256,8 @@ fn transport_calls(own: &Own, there: &There) -> Vec<transport::Call> {
     calls
 }
 
-fn service_calls(own: &Own, there: &There) -> Vec<service::Call> {
-    let gone = there.services.iter();
+fn service_calls(own: &Own, registered: &Registered) -> Vec<service::Call> {
+    let gone = registered.services.iter();
     let gone = gone.filter(|id| !own.services.contains_key(id));
     let mut calls: Vec<_> = gone
         .map(|(kind, address)| service::Call::Deregister(*address, kind.clone()))
@@ -256,7 +267,7 @@ fn service_calls(own: &Own, there: &There) -> Vec<service::Call> {
     calls
 }
 
-fn address_calls(own: &Own, there: &There) -> Vec<resolver::Call> {
+fn address_calls(own: &Own, registered: &Registered) -> Vec<resolver::Call> {
     match &own.address {
         Some(visor) => {
             let seen = visor.remote_addr.parse::<std::net::SocketAddr>();
@@ -269,15 +280,15 @@ fn address_calls(own: &Own, there: &There) -> Vec<resolver::Call> {
                 Box::new(binding),
             )]
         }
-        None if there.address => vec![resolver::Call::Unbind(resolver::Carrier::Tcp)],
+        None if registered.address => vec![resolver::Call::Unbind(resolver::Carrier::Tcp)],
         None => Vec::new(),
     }
 }
 
-/// What a refusal is worth: of a request that is wrong no later one will be taken.
+/// Classifies a refusal: after a client error, a repeated request would be refused, too.
 fn refused(status: u16, why: String, wait: Option<Duration>) -> Verdict {
     match status {
-        // 401: another request of this key took the number meanwhile.
+        // 401: another request of this key has used the nonce meanwhile.
         401 | 429 | 500..=599 => Verdict::Later(why, wait),
         _ => Verdict::Refused(why),
     }
@@ -297,7 +308,7 @@ fn judge_services(call: &service::Call, response: &Response) -> Verdict {
     let status = response.status().as_u16();
     match (call, service::Answer::read(call, response)) {
         (_, Ok(_)) => Verdict::Taken,
-        // It is gone, which was wanted.
+        // The service is not registered, which was the purpose.
         (service::Call::Deregister(..), Err(_)) if status == 404 => Verdict::Taken,
         (_, Err(error)) => refused(status, error.to_string(), None),
     }

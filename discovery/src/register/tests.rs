@@ -100,7 +100,7 @@ impl World {
         self.host.handle(time, caller, request)
     }
 
-    /// Sends whatever is due now.
+    /// Sends all requests that are due.
     fn drain(&mut self) {
         while let Some(Ask { id, to, request }) = self.registrar.poll_output(self.now) {
             let what = format!("{} {}", request.method(), request.uri().path());
@@ -122,7 +122,7 @@ impl World {
         self.now = end;
     }
 
-    /// How many transports, services and addresses the services have of it.
+    /// Returns the numbers of transports, services and addresses at the services.
     fn there(&mut self) -> (usize, usize, usize) {
         let now = self.now;
         self.host.expire(now);
@@ -149,7 +149,7 @@ fn what_a_visor_has_stays_registered_and_what_it_has_no_more_goes() {
         assert_eq!(world.there(), (2, 2, 1), "over dmsg: {over_dmsg}");
         let has_asked = world.sent.iter().any(|(_, it)| it.contains("/security/"));
         assert_ne!(has_asked, over_dmsg);
-        // An hour later, longer than any of them remembers.
+        // An hour later, which exceeds every lifetime.
         for _ in 0..60 {
             world.pass(Duration::from_secs(60));
             assert_eq!(world.there(), (2, 2, 1));
@@ -202,7 +202,7 @@ fn a_service_that_says_how_long_to_wait_is_left_alone_so_long() {
     world.drain();
     let due = world.registrar.next_deadline(world.now).unwrap();
     assert_eq!(due.since(world.now), Duration::from_secs(77));
-    // Changes do not hurry it.
+    // A change does not shorten the pause.
     world.registrar.set_transports(now, [between(1, 3)]);
     assert_eq!(world.registrar.next_deadline(world.now), Some(due));
 }
@@ -245,14 +245,14 @@ fn the_same_is_a_record_for_the_dht() {
     assert_eq!(of("addr:stcpr"), Content::Gone);
 }
 
-/// Services behind one address count a key's numbers together.
+/// Services behind one address share a key's nonces.
 #[test]
 fn a_number_that_another_request_took_is_asked_for_again_soon() {
     let mut world = World::new(false);
     let now = world.now;
     world.registrar.set_services(now, [vpn(44)]);
     world.registrar.set_address(now, Some(address()));
-    // Both have asked for their number before either has used it.
+    // Both have requested their nonce before either has used it.
     let mut waiting = Vec::new();
     while let Some(Ask { id, request, .. }) = world.registrar.poll_output(world.now) {
         let answer = world.handle(&request);

@@ -1,4 +1,4 @@
-//! What an address resolver answers.
+//! Responses of an address resolver.
 
 use http::StatusCode;
 
@@ -7,29 +7,29 @@ use super::{Call, Refusal};
 use crate::record::VisorAddress;
 use crate::web::{self, Response};
 
-/// What came of a [`Call`].
+/// Successful response to a [`Call`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// Where the visor listens: as it is kept, or as was asked for.
+    /// The visor's address: as stored, or as requested.
     Address(VisorAddress),
-    /// It listens there no more.
+    /// The address was removed.
     Unbound,
 }
 
-/// Why there is no answer to a call.
+/// Why a call has no successful response.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
-    /// The address resolver refused.
+    /// The address resolver refused the call.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The answer cannot be read.
+    /// The response cannot be parsed.
     #[error("malformed answer: {0}")]
     Malformed(String),
 }
 
 impl Answer {
-    /// Writes the response.
+    /// Encodes the response.
     #[must_use]
     pub fn write(&self) -> Response {
         match self {
@@ -38,7 +38,7 @@ impl Answer {
         }
     }
 
-    /// Reads the response to `call`. The body of an answer to a binding is not needed.
+    /// Parses the response to `call`. For [`Call::Bind`], the body may be invalid.
     ///
     /// # Errors
     /// [`AnswerError`].

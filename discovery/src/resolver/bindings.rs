@@ -1,4 +1,4 @@
-//! An address resolver that answers from memory.
+//! An address resolver with its addresses in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -13,15 +13,15 @@ use crate::dmsg::Caller;
 use crate::record::VisorAddress;
 use crate::web::{Request, Response};
 
-/// How long an address is kept that is not bound again.
+/// Lifetime of an address that is not bound again.
 pub const BINDING_LIFE: Duration = Duration::from_secs(10 * 60);
 
-/// How much is kept, and how strictly.
+/// Limits and rules of an address resolver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Addresses, one for each visor and carrier.
+    /// Maximum number of addresses, one per visor and type of transport.
     pub bindings: usize,
-    /// Addresses that no other machine can dial are taken, too: for networks on one machine.
+    /// Whether addresses are accepted that other machines cannot dial: for networks on one machine.
     pub allow_private: bool,
 }
 
@@ -34,32 +34,32 @@ impl Default for Limits {
     }
 }
 
-/// What was counted since the start; `bindings` is of now.
+/// Counts since the start; `bindings` is the current number.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Stats {
-    /// Addresses now.
+    /// Stored addresses.
     pub bindings: usize,
     /// Requests.
     pub requests: u64,
-    /// Addresses that were bound, again or for the first time.
+    /// Addresses that were bound, first or again.
     pub bound: u64,
     /// Requests that were refused.
     pub refused: u64,
-    /// Of these, callers that did not prove their key.
+    /// Refused requests whose sender was not authenticated.
     pub unauthorized: u64,
-    /// Of these, addresses for which there was no room.
+    /// Refused requests beyond the limit of addresses.
     pub full: u64,
 }
 
 type Id = (PublicKey, Carrier);
 
-/// The service. Its owner gives it requests and the time, and sends the responses.
+/// The address resolver. Its owner passes in requests with the time, and sends the responses.
 pub struct AddressResolver {
     limits: Limits,
     bindings: BTreeMap<Id, (VisorAddress, Mono)>,
     by_end: BTreeSet<(Mono, Id)>,
     stats: Stats,
-    /// Bindings that have changed, if somewhere else wants to know.
+    /// Bindings that have changed; `None` unless changes are recorded.
     changed: Option<BTreeSet<Id>>,
 }
 
@@ -78,7 +78,7 @@ impl Default for AddressResolver {
 }
 
 impl AddressResolver {
-    /// An empty one.
+    /// Creates an empty address resolver.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl AddressResolver {
         }
     }
 
-    /// What was counted.
+    /// Returns the counts.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
@@ -99,18 +99,18 @@ impl AddressResolver {
         }
     }
 
-    /// Whether a path is one of this service's, rather than of another one beside it.
+    /// Returns whether a path belongs to this service.
     #[must_use]
     pub fn has_path(path: &str) -> bool {
         Call::has_path(path)
     }
 
-    /// From now on [`AddressResolver::take_changes`] says which bindings have changed.
+    /// Starts to record changes for [`AddressResolver::take_changes`].
     pub fn note_changes(&mut self) {
         self.changed.get_or_insert_default();
     }
 
-    /// The bindings that have changed since the last call, with what they are now.
+    /// Returns the bindings that have changed since the last call, with their current addresses.
     pub fn take_changes(&mut self) -> Vec<(PublicKey, Carrier, Option<VisorAddress>)> {
         let changed = self.changed.as_mut().map(std::mem::take);
         let of = |id: Id| self.bindings.get(&id).map(|(visor, _)| visor.clone());
@@ -118,7 +118,7 @@ impl AddressResolver {
         changed.map(|id| (id.0, id.1, of(id))).collect()
     }
 
-    /// Forgets what has expired.
+    /// Removes expired bindings.
     pub fn expire(&mut self, now: Mono) {
         while let Some((end, id)) = self.by_end.first().copied()
             && end <= now
@@ -142,7 +142,7 @@ impl AddressResolver {
         }
     }
 
-    /// Answers a request of a caller.
+    /// Answers a request.
     pub fn handle(
         &mut self,
         now: Mono,
@@ -218,7 +218,8 @@ impl AddressResolver {
         }
     }
 
-    /// What is kept of a binding: with the address that was seen, by which others dial.
+    /// Validates a binding, and returns it in the form in which it is stored: with the observed
+    /// address, which others dial.
     fn judge(&self, caller: Caller, binding: Binding) -> Result<VisorAddress, Refusal> {
         let Binding {
             mut visor,
@@ -254,7 +255,7 @@ impl AddressResolver {
     }
 }
 
-/// Whether other sites can dial an address.
+/// Returns whether an address can be dialled from other networks.
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {

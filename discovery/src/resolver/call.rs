@@ -1,4 +1,4 @@
-//! What can be asked of an address resolver.
+//! Requests to an address resolver.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,10 +14,10 @@ use crate::auth::PUBLIC_IP;
 use crate::record::{AtMost, Object, VisorAddress, go_json};
 use crate::web::{self, Request};
 
-/// Addresses of one binding that are read.
+/// Maximum number of addresses in a binding.
 const MOST_ADDRESSES: usize = 64;
 
-/// Over what a visor is dialled.
+/// Type of transport for which an address is bound.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Carrier {
     /// TCP: `stcpr`.
@@ -29,7 +29,7 @@ pub enum Carrier {
 }
 
 impl Carrier {
-    /// The word of a bind path.
+    /// Returns the type's name in bind paths.
     pub(super) const fn bind_word(self) -> &'static str {
         match self {
             Self::Tcp => "stcpr",
@@ -55,14 +55,14 @@ impl fmt::Display for Carrier {
     }
 }
 
-/// A type of transport for which no addresses are kept.
+/// Error for a type of transport whose addresses are not stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnknownCarrier;
 
 impl FromStr for Carrier {
     type Err = UnknownCarrier;
 
-    /// Older names are understood.
+    /// Parses a type; older names are accepted.
     fn from_str(text: &str) -> Result<Self, UnknownCarrier> {
         match text {
             "stcpr" => Ok(Self::Tcp),
@@ -73,23 +73,23 @@ impl FromStr for Carrier {
     }
 }
 
-/// Where a visor says that it listens.
+/// A visor's statement of its addresses.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Binding {
     /// The port and the addresses of its interfaces.
     pub visor: VisorAddress,
-    /// The public address that it says it has; over DMSG nothing else is known of it.
+    /// The visor's public address, as it states it; over DMSG no other address is known.
     pub public_ip: Option<IpAddr>,
 }
 
-/// One request.
+/// A request to an address resolver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Call {
-    /// `POST /bind/{carrier}`: the caller listens there. Signed.
+    /// `POST /bind/{carrier}`: stores the caller's address. Signed.
     Bind(Carrier, Box<Binding>),
-    /// `DELETE /bind/{carrier}`: no more. Signed.
+    /// `DELETE /bind/{carrier}`: removes the caller's address. Signed.
     Unbind(Carrier),
-    /// `GET /resolve/{type}/{pk}`: where a visor listens. Signed.
+    /// `GET /resolve/{type}/{pk}`: returns a visor's address. Signed.
     Resolve(Carrier, PublicKey),
 }
 
@@ -119,16 +119,16 @@ struct Written<'a> {
 }
 
 impl Call {
-    /// Whether a path is one of these calls'.
+    /// Returns whether a path belongs to one of these calls.
     pub(super) fn has_path(path: &str) -> bool {
         path.starts_with("/bind/") || path.starts_with("/resolve/")
     }
 
-    /// Reads a request, but judges nothing in it.
+    /// Parses a request without applying any rules.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchPath`], [`Refusal::Method`], [`Refusal::Malformed`], [`Refusal::TooLong`], or
-    /// [`Refusal::NotFound`] of a type that is not kept.
+    /// [`Refusal::NoSuchPath`], [`Refusal::Method`], [`Refusal::Malformed`], [`Refusal::TooLong`],
+    /// or [`Refusal::NotFound`] for a type whose addresses are not stored.
     pub fn read(request: &Request) -> Result<Self, Refusal> {
         let (method, path) = (request.method().as_str(), request.uri().path());
         if request.body().len() > MAX_REQUEST {
@@ -156,7 +156,7 @@ impl Call {
         Ok(Self::Resolve(carrier, key))
     }
 
-    /// Writes the request, with a path and no host, and no signature.
+    /// Encodes the request, with a path, without a host and signature.
     #[must_use]
     pub fn write(&self) -> Request {
         match self {

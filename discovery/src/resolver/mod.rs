@@ -1,8 +1,9 @@
-//! The address resolver: where visors take connections over TCP and what is made of it (specification of discovery,
-//! §6; of DMSG in 2026, §6.4). Hole punching over UDP (`sudph`) is not part of it.
+//! The address resolver: addresses at which visors accept connections over TCP, QUIC and
+//! WebTransport (specification of discovery, §6; of DMSG in 2026, §6.4). Hole punching over UDP
+//! (`sudph`) is not supported.
 //!
-//! A [`Call`] is what a request asks for, an [`Answer`] or a [`Refusal`] what comes of it, both read and
-//! written here. [`AddressResolver`] answers from memory.
+//! A [`Call`] is a request, and an [`Answer`] or a [`Refusal`] its response. Both are encoded and
+//! parsed here. [`AddressResolver`] answers from memory.
 
 mod answer;
 mod bindings;
@@ -17,5 +18,5 @@ pub use bindings::{AddressResolver, BINDING_LIFE, Limits, Stats};
 pub use call::{Binding, Call, Carrier};
 pub use refusal::Refusal;
 
-/// The longest body of a request, in bytes.
+/// Largest body of a request, in bytes.
 pub const MAX_REQUEST: usize = 1 << 16;

@@ -1,4 +1,4 @@
-//! Why an address resolver refuses.
+//! Refusals of an address resolver.
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -10,57 +10,57 @@ use crate::web::{self, Response};
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The visor has bound nothing.
+    /// The visor has bound no address of this type.
     #[error("no address of this visor and type")]
     NotFound,
-    /// The path or the body makes no sense.
+    /// The path or the body is malformed.
     #[error("malformed request: {0}")]
     Malformed(String),
-    /// The port is none.
+    /// The port is invalid.
     #[error("port {0:?} is no port")]
     Port(String),
-    /// The address that was seen is not one that others can dial.
+    /// The observed address cannot be dialled by others.
     #[error("{0} is not a public address")]
     NotPublic(std::net::IpAddr),
-    /// The visor does not have the address that was seen: it is behind a router.
+    /// The observed address is not one of the visor's: it is behind a router.
     #[error("{0} is not among the addresses of the visor")]
     NotListed(std::net::IpAddr),
-    /// Neither the connection nor the request says an address.
+    /// Neither the connection nor the request contains an address.
     #[error("no public address is known: send SW-PublicIP or public_ip")]
     NoAddress,
-    /// The caller does not prove its key.
+    /// The caller is not authenticated.
     #[error(transparent)]
     Unauthorized(AuthError),
     /// The body is too long.
     #[error("body too long")]
     TooLong,
-    /// No more addresses fit.
+    /// The limit of addresses is reached.
     #[error("the address resolver is full")]
     Full,
-    /// The service's own words, at a client.
+    /// In a client: the service's own text.
     #[error("{text}")]
     Said {
-        /// The status.
+        /// HTTP status.
         status: u16,
-        /// The text.
+        /// Text of the response.
         text: String,
     },
-    /// There is no such path.
+    /// The path does not exist.
     #[error("404 page not found")]
     NoSuchPath,
-    /// The path takes only these methods.
+    /// The path supports only these methods.
     #[error("this path takes only {0}")]
     Method(&'static str),
 }
 
-/// How a refusal travels.
+/// JSON format of a refusal.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Wrapped {
     pub(super) error: String,
 }
 
 impl Refusal {
-    /// The status of the answer.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -80,7 +80,7 @@ impl Refusal {
         }
     }
 
-    /// The answer.
+    /// Encodes the response.
     #[must_use]
     pub fn write(&self) -> Response {
         match self {

@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    /// Asks as the key `n`, in clear, from an address.
+    /// Sends a call of key `n` over plain HTTP from an address.
     fn ask(&mut self, n: u8, from: IpAddr, call: &Call) -> Result<Answer, AnswerError> {
         let (mut steps, mut request) = SignedCall::start(call.write(), secret(n), None);
         let response = loop {
@@ -96,10 +96,10 @@ fn a_visor_is_resolved_at_the_address_that_was_seen() {
     let changes = world.resolver.take_changes();
     let change = (key(1), Carrier::Tcp, Some(expected.clone()));
     assert_eq!(changes, [change]);
-    // Bound again it lives on, and nothing has changed.
+    // Binding the same address again renews it without a change.
     world.ask(1, PUBLIC, &said).unwrap();
     assert_eq!(world.resolver.take_changes(), []);
-    // From the same address it is on the same network.
+    // A caller with the same address is on the same network.
     expected.is_local = true;
     assert_eq!(
         world.ask(2, PUBLIC, &resolve),
@@ -111,7 +111,7 @@ fn a_visor_is_resolved_at_the_address_that_was_seen() {
         world.resolver.take_changes(),
         [(key(1), Carrier::Tcp, None)]
     );
-    // Its own word ends it, too.
+    // The visor itself can remove it.
     world.ask(1, PUBLIC, &said).unwrap();
     let unbind = Call::Unbind(Carrier::Tcp);
     assert_eq!(status(world.ask(2, other, &unbind)), 404);

@@ -1,4 +1,4 @@
-//! What a service discovery answers.
+//! Responses of a service discovery.
 
 use http::StatusCode;
 
@@ -8,31 +8,31 @@ use crate::index::{Index, ServiceQuery};
 use crate::record::{Service, Services};
 use crate::web::{self, Response};
 
-/// What came of a [`Call`].
+/// Successful response to a [`Call`].
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {
     /// Services.
     List(Vec<Service>),
-    /// One, as it is kept.
+    /// A service, as stored.
     One(Box<Service>),
-    /// It is gone.
+    /// The service was removed.
     Deregistered,
 }
 
-/// Why there is no answer to a call.
+/// Why a call has no successful response.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
-    /// The service discovery refused.
+    /// The service discovery refused the call.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The answer cannot be read.
+    /// The response cannot be parsed.
     #[error("malformed answer: {0}")]
     Malformed(String),
 }
 
 impl Answer {
-    /// What a full node's records say; none to a call that an index does not answer.
+    /// Answers a call from a full node's index; `None` if the index does not answer such calls.
     #[must_use]
     pub fn derived(index: &Index, call: &Call) -> Option<Self> {
         match call {
@@ -51,12 +51,12 @@ impl Answer {
                 let list = index.services(&query).take(most).cloned().collect();
                 Some(Self::List(list))
             }
-            // One is asked for by its key, whose records need no index.
+            // A single service is read from its owner's record, without an index.
             Call::One(..) | Call::Register(_) | Call::Deregister(..) => None,
         }
     }
 
-    /// Writes the response.
+    /// Encodes the response.
     #[must_use]
     pub fn write(&self) -> Response {
         match self {
@@ -69,7 +69,7 @@ impl Answer {
         }
     }
 
-    /// Reads the response to `call`. Services in a list that cannot be read are left out.
+    /// Parses the response to `call`. Unreadable services in lists are skipped.
     ///
     /// # Errors
     /// [`AnswerError`].

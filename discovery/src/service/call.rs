@@ -1,4 +1,4 @@
-//! What can be asked of a service discovery.
+//! Requests to a service discovery.
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Uri};
@@ -9,42 +9,42 @@ use crate::web::{self, Request};
 
 const SERVICES: &str = "/api/services";
 
-/// One request.
+/// A request to a service discovery.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Call {
-    /// `GET /api/services?type=T`: services of a type.
+    /// `GET /api/services?type=T`: lists services of a kind.
     List {
-        /// What they are.
+        /// Kind of the services.
         kind: ServiceKind,
-        /// Of this version alone.
+        /// Only services of this version.
         version: Option<String>,
-        /// In this country alone.
+        /// Only services in this country.
         country: Option<String>,
-        /// At most so many.
+        /// Maximum number of services.
         quantity: Option<usize>,
     },
-    /// `GET /api/services/{pk:port}?type=T`: one service.
+    /// `GET /api/services/{pk:port}?type=T`: returns one service.
     One(ServiceAddress, ServiceKind),
-    /// `POST /api/services`: the caller's own service. Signed.
+    /// `POST /api/services`: registers the caller's own service. Signed.
     Register(Box<Service>),
-    /// `DELETE /api/services/{pk:port}?type=T`: the caller's own goes. Signed.
+    /// `DELETE /api/services/{pk:port}?type=T`: removes the caller's own service. Signed.
     Deregister(ServiceAddress, ServiceKind),
 }
 
 impl Call {
-    /// Whether the caller must prove its key.
+    /// Returns whether the caller must be authenticated.
     #[must_use]
     pub const fn is_signed(&self) -> bool {
         matches!(self, Self::Register(_) | Self::Deregister(..))
     }
 
-    /// Whether a path is one of these calls'.
+    /// Returns whether a path belongs to one of these calls.
     pub(super) fn has_path(path: &str) -> bool {
         let rest = path.strip_prefix(SERVICES);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// Reads a request, but judges nothing in it.
+    /// Parses a request without applying any rules.
     ///
     /// # Errors
     /// [`Refusal::NoSuchPath`], [`Refusal::Method`], [`Refusal::NoType`], [`Refusal::Malformed`],
@@ -60,7 +60,7 @@ impl Call {
                 let address = rest.strip_prefix('/').ok_or(Refusal::NoSuchPath)?;
                 if address.starts_with("deregister/") {
                     return match method {
-                        // Go trusts a list of monitors in its binary; here there is none.
+                        // Go's service trusts the monitors in a built-in list; here there are none.
                         "DELETE" => Err(Refusal::Forbidden),
                         _ => Err(Refusal::Method("DELETE")),
                     };
@@ -102,7 +102,7 @@ impl Call {
         if body.len() > MAX_REQUEST {
             return Err(Refusal::TooLong);
         }
-        // serde would take a list of the members, too.
+        // Serde would accept a list of the members, too.
         if body.trim_ascii_start().first() != Some(&b'{') {
             return Err(Refusal::Malformed("not an object".to_owned()));
         }
@@ -111,7 +111,7 @@ impl Call {
         Ok(Self::Register(Box::new(service)))
     }
 
-    /// Writes the request, with a path and no host, and no signature.
+    /// Encodes the request, with a path, without a host and signature.
     #[must_use]
     pub fn write(&self) -> Request {
         let of = |address: &ServiceAddress, kind: &ServiceKind| {
@@ -157,7 +157,7 @@ fn kind(uri: &Uri) -> Result<Option<ServiceKind>, Refusal> {
         .map(|text| ServiceKind::of(&text)))
 }
 
-/// The first value of a query's parameter.
+/// Returns the first value of a query parameter.
 fn parameter(uri: &Uri, name: &str) -> Result<Option<String>, Refusal> {
     let query = uri.query().unwrap_or_default();
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));

@@ -1,4 +1,4 @@
-//! A service discovery that answers from memory.
+//! A service discovery with its services in memory.
 
 use std::collections::BTreeSet;
 
@@ -12,30 +12,30 @@ use crate::dmsg::Caller;
 use crate::record::{Service, ServiceKind};
 use crate::web::{Request, Response};
 
-/// What was counted since the start; `services` is of now.
+/// Counts since the start; `services` is the current number.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Stats {
-    /// Services now.
+    /// Stored services.
     pub services: usize,
     /// Requests.
     pub requests: u64,
-    /// Services that were registered, again or for the first time.
+    /// Services that were registered, first or again.
     pub registered: u64,
     /// Requests that were refused.
     pub refused: u64,
-    /// Of these, callers that did not prove their key.
+    /// Refused requests whose sender was not authenticated.
     pub unauthorized: u64,
-    /// Of these, services for which there was no room.
+    /// Refused requests beyond the limits.
     pub full: u64,
 }
 
-/// The service. Its owner gives it requests and the time, and sends the responses.
+/// The service discovery. Its owner passes in requests with the time, and sends the responses.
 pub struct ServiceDiscovery {
     table: Table,
-    /// Where the next list with a quantity begins, so that the first are not asked for always.
+    /// Index at which the next limited list begins, so that all services are listed in turn.
     turn: usize,
     stats: Stats,
-    /// Keys whose services have changed, if somewhere else wants to know.
+    /// Keys whose services have changed; `None` unless changes are recorded.
     changed: Option<BTreeSet<PublicKey>>,
 }
 
@@ -54,7 +54,7 @@ impl Default for ServiceDiscovery {
 }
 
 impl ServiceDiscovery {
-    /// An empty one.
+    /// Creates an empty service discovery.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl ServiceDiscovery {
         }
     }
 
-    /// What was counted.
+    /// Returns the counts.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
@@ -74,25 +74,26 @@ impl ServiceDiscovery {
         }
     }
 
-    /// Whether a path is one of this service's, rather than of another one beside it.
+    /// Returns whether a path belongs to this service.
     #[must_use]
     pub fn has_path(path: &str) -> bool {
         Call::has_path(path)
     }
 
-    /// From now on [`ServiceDiscovery::take_changes`] says whose services have changed.
+    /// Starts to record changes for [`ServiceDiscovery::take_changes`].
     pub fn note_changes(&mut self) {
         self.changed.get_or_insert_default();
     }
 
-    /// The keys whose services have changed since the last call, with what they are now.
+    /// Returns the keys whose services have changed since the last call, with their current
+    /// services.
     pub fn take_changes(&mut self) -> Vec<(PublicKey, Vec<Service>)> {
         let changed = self.changed.as_mut().map(std::mem::take);
         let list = |key: PublicKey| (key, self.table.of_key(&key));
         changed.into_iter().flatten().map(list).collect()
     }
 
-    /// Forgets what has expired.
+    /// Removes expired services.
     pub fn expire(&mut self, now: Mono) {
         let gone = self.table.expire(now);
         if let Some(changed) = &mut self.changed {
@@ -106,7 +107,7 @@ impl ServiceDiscovery {
         }
     }
 
-    /// Answers a request of a caller.
+    /// Answers a request.
     pub fn handle(
         &mut self,
         now: Mono,
@@ -136,7 +137,7 @@ impl ServiceDiscovery {
         }
     }
 
-    /// The answer, and whose request it was if that had to be proved.
+    /// Returns the response, and the key of the sender if it had to be authenticated.
     fn answer(
         &mut self,
         now: Mono,

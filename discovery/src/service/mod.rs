@@ -1,8 +1,8 @@
-//! The service discovery: which visors offer a VPN, a proxy, or themselves (specification of
+//! The service discovery: visors that offer a VPN, a proxy, or public transports (specification of
 //! discovery, §5).
 //!
-//! A [`Call`] is what a request asks for, an [`Answer`] or a [`Refusal`] what comes of it, both read and
-//! written here. [`ServiceDiscovery`] answers from memory.
+//! A [`Call`] is a request, and an [`Answer`] or a [`Refusal`] its response. Both are encoded and
+//! parsed here. [`ServiceDiscovery`] answers from memory.
 
 mod answer;
 mod call;
@@ -19,7 +19,7 @@ pub use directory::{ServiceDiscovery, Stats};
 pub use refusal::Refusal;
 pub use table::{Limits, SERVICE_LIFE};
 
-/// The longest body of a request, in bytes; upstream's limit since 2026.
+/// Largest body of a request, in bytes; upstream's limit since 2026.
 pub const MAX_REQUEST: usize = 1 << 20;
-/// Services in one answer.
+/// Maximum number of services in a response.
 pub const MOST_ANSWERED: usize = 10_000;

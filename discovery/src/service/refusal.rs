@@ -1,4 +1,4 @@
-//! Why a service discovery refuses.
+//! Refusals of a service discovery.
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -11,53 +11,53 @@ use crate::web::{self, Response};
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// There is no such service.
+    /// The service does not exist.
     #[error("no service of this address and type")]
     NotFound,
-    /// The type is not said.
+    /// The query contains no type.
     #[error("type is required")]
     NoType,
-    /// The path, the query or the body makes no sense.
+    /// The path, the query or the body is malformed.
     #[error("malformed request: {0}")]
     Malformed(String),
-    /// The service breaks a rule.
+    /// The service violates a rule.
     #[error(transparent)]
     Invalid(#[from] ElementError),
-    /// A VPN or a proxy says no version.
+    /// A VPN or a proxy has no version.
     #[error("a service of this type needs a version")]
     NoVersion,
-    /// It is another key's.
+    /// The service belongs to another key.
     #[error("the service is not the caller's")]
     ForeignKey,
-    /// The caller does not prove its key.
+    /// The caller is not authenticated.
     #[error(transparent)]
     Unauthorized(AuthError),
-    /// Only for network monitors.
+    /// The path is reserved for network monitors.
     #[error("forbidden")]
     Forbidden,
     /// The body is too long.
     #[error("body too long")]
     TooLong,
-    /// No more services fit.
+    /// The limit of services is reached.
     #[error("the service discovery is full")]
     Full,
-    /// The service's own words, at a client.
+    /// In a client: the service's own text.
     #[error("{text}")]
     Said {
-        /// The status.
+        /// HTTP status.
         status: u16,
-        /// The text.
+        /// Text of the response.
         text: String,
     },
-    /// There is no such path.
+    /// The path does not exist.
     #[error("404 page not found")]
     NoSuchPath,
-    /// The path takes only these methods.
+    /// The path supports only these methods.
     #[error("this path takes only {0}")]
     Method(&'static str),
 }
 
-/// How a refusal travels.
+/// JSON format of a refusal.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Wrapped {
     pub(super) code: u16,
@@ -65,7 +65,7 @@ pub(super) struct Wrapped {
 }
 
 impl Refusal {
-    /// The status of the answer.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -82,7 +82,7 @@ impl Refusal {
         }
     }
 
-    /// The answer.
+    /// Encodes the response.
     #[must_use]
     pub fn write(&self) -> Response {
         match self {

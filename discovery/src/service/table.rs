@@ -1,4 +1,4 @@
-//! Services in memory, each for some minutes.
+//! The services in memory, with their expiry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,15 +9,15 @@ use skydht_core::time::Mono;
 use super::Refusal;
 use crate::record::{Service, ServiceAddress, ServiceKind};
 
-/// How long a service is kept that does not come again; upstream's.
+/// Lifetime of a service that is not registered again; as in upstream.
 pub const SERVICE_LIFE: Duration = Duration::from_secs(5 * 60);
 
-/// How much is kept.
+/// Limits of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Services.
+    /// Maximum number of services.
     pub services: usize,
-    /// Services of one key.
+    /// Maximum number of services per key.
     pub of_key: usize,
 }
 
@@ -32,7 +32,7 @@ impl Default for Limits {
 
 type Id = (ServiceKind, ServiceAddress);
 
-/// The services.
+/// The stored services, indexed by expiry and by key.
 pub(super) struct Table {
     limits: Limits,
     services: BTreeMap<Id, (Service, Mono)>,
@@ -54,7 +54,7 @@ impl Table {
         self.services.len()
     }
 
-    /// Forgets what has expired, and says whose it was. Its cost follows what has.
+    /// Removes expired services, and returns their keys. Visits expired services only.
     pub(super) fn expire(&mut self, now: Mono) -> BTreeSet<PublicKey> {
         let mut of = BTreeSet::new();
         while let Some((end, id)) = self.by_end.first().cloned() {
@@ -73,14 +73,14 @@ impl Table {
         all.take_while(move |(it, _)| *it == key).map(|(_, id)| id)
     }
 
-    /// All of a key, in the order of their types.
+    /// Returns the services of a key, sorted by kind.
     pub(super) fn of_key(&self, key: &PublicKey) -> Vec<Service> {
         let all = self.ids_of(*key).filter_map(|id| self.get(id));
         all.cloned().collect()
     }
 
-    /// Keeps a service of a key for its life, in place of the one of its type and address. Returns
-    /// whether it is new or has changed.
+    /// Stores a service of a key, and replaces one with the same kind and address. Returns whether
+    /// it is new or has changed.
     pub(super) fn put(
         &mut self,
         now: Mono,
@@ -104,7 +104,7 @@ impl Table {
         Ok(has_changed)
     }
 
-    /// Takes one out; whether it was there.
+    /// Removes a service; returns whether it existed.
     pub(super) fn remove(&mut self, id: &Id) -> bool {
         let Some((service, end)) = self.services.remove(id) else {
             return false;
@@ -120,7 +120,7 @@ impl Table {
         self.services.get(id).map(|(service, _)| service)
     }
 
-    /// All of a kind.
+    /// Returns the services of a kind.
     pub(super) fn of_kind(&self, kind: &ServiceKind) -> impl Iterator<Item = &Service> {
         let from = (kind.clone(), ServiceAddress::default());
         let all = self.services.range(from..);

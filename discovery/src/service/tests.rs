@@ -58,7 +58,7 @@ impl World {
             .handle(self.now, &mut self.nonces, caller, request)
     }
 
-    /// Asks as the key `n`, in clear.
+    /// Sends a call of key `n` over plain HTTP.
     fn ask(&mut self, n: u8, call: &Call) -> Result<Answer, AnswerError> {
         let response = if call.is_signed() {
             let (mut signed, mut request) = SignedCall::start(call.write(), secret(n), None);
@@ -108,7 +108,7 @@ fn services_are_registered_found_and_gone() {
     assert_eq!(world.list(Some("de"), None), std::slice::from_ref(&one));
     let ask = Call::One(address(1, 3), ServiceKind::of("proxy"));
     assert_eq!(world.ask(9, &ask), Ok(Answer::One(Box::new(proxy))));
-    // Again and again it lives; else five minutes.
+    // Registering again renews it; otherwise it expires after five minutes.
     world.now = world.now.plus(Duration::from_secs(200));
     world.register(1, one.clone()).unwrap();
     world.now = world.now.plus(Duration::from_secs(100));
@@ -144,7 +144,7 @@ fn what_breaks_a_rule_is_refused_with_its_status() {
     assert_eq!(status(world.register(1, portless)), 400);
     let none = Call::One(address(1, 44), ServiceKind::Vpn);
     assert_eq!(status(world.ask(1, &none)), 404);
-    // Limits: of a key, and in all; what is there may come again.
+    // The limits per key and in total; existing services can be registered again.
     let at_port = |n, port| Service {
         address: address(n, port),
         ..vpn(n, "")
@@ -248,7 +248,7 @@ fn calls_come_back_as_they_were_written() {
     ] {
         assert_eq!(Call::read(&call.write()), Ok(call));
     }
-    // A service of somebody else's may answer anything.
+    // Another implementation may return any response.
     let list = Call::List {
         kind: ServiceKind::Vpn,
         version: None,

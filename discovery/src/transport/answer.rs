@@ -1,4 +1,4 @@
-//! What a transport discovery answers.
+//! Responses of a transport discovery.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use crate::index::Index;
 use crate::record::{Transport, go_json};
 use crate::web::{self, Response};
 
-/// What came of a [`Call`].
+/// Successful response to a [`Call`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// Transports: those asked for, or those that were registered.
+    /// Transports: those requested, or those registered.
     List(Vec<Transport>),
-    /// One.
+    /// A transport.
     One(Transport),
-    /// It is gone.
+    /// The transport was removed.
     Deleted,
-    /// So many of a batch are gone.
+    /// Result of removing a batch.
     Batch {
-        /// Were there, and are gone.
+        /// Number of removed transports.
         deleted: usize,
-        /// Were not there, or not the caller's.
+        /// Number of transports that did not exist, or were not the caller's.
         skipped: usize,
     },
-    /// The caller's transports live on.
+    /// The caller's transports were renewed.
     Noted,
 }
 
@@ -38,23 +38,23 @@ struct Batch {
     skipped: usize,
 }
 
-/// Why there is no answer to a call.
+/// Why a call has no successful response.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
-    /// The transport discovery refused.
+    /// The transport discovery refused the call.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The answer cannot be read.
+    /// The response cannot be parsed.
     #[error("malformed answer: {0}")]
     Malformed(String),
 }
 
 impl Answer {
-    /// What a full node's records say; who asks does not matter.
+    /// Answers a call from a full node's index, for any caller.
     ///
     /// # Errors
-    /// [`Refusal`] of a call that changes something, asks for all, or finds nothing.
+    /// [`Refusal`] if the call is a change, requests all transports, or finds nothing.
     pub fn derived(index: &Index, call: &Call) -> Result<Self, Refusal> {
         let of = |edge| index.transports_of(edge).map(|it| it.transport().clone());
         Ok(match call {
@@ -72,7 +72,7 @@ impl Answer {
         })
     }
 
-    /// Writes the response to `call`.
+    /// Encodes the response to `call`.
     #[must_use]
     pub fn write(&self, call: &Call) -> Response {
         let text = match self {
@@ -88,8 +88,8 @@ impl Answer {
         web::json_text(call.success(), text)
     }
 
-    /// Reads the response to `call`. Transports in a list that cannot be read, or that break a rule,
-    /// are left out.
+    /// Parses the response to `call`. Transports in lists that are unreadable, or violate a rule,
+    /// are skipped.
     ///
     /// # Errors
     /// [`AnswerError`].
@@ -125,7 +125,7 @@ impl Answer {
     }
 }
 
-/// Bare and signed transports, in any mixture.
+/// Parses a list of transports and signed transports.
 fn list(body: &[u8]) -> Result<Vec<Transport>, AnswerError> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -1,4 +1,4 @@
-//! What can be asked of a transport discovery.
+//! Requests to a transport discovery.
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
@@ -9,33 +9,35 @@ use super::{MAX_REQUEST, MOST_ASKED, Refusal};
 use crate::record::{AtMost, Object, SignedTransport, Transport, TransportId, go_json};
 use crate::web::{self, Request};
 
-/// One request.
+/// A request to a transport discovery.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Call {
-    /// `GET /transports/id:{id}`: one transport. Signed.
+    /// `GET /transports/id:{id}`: returns one transport. Signed.
     ById(TransportId),
-    /// `GET /transports/edge:{pk}`: those of a visor; none is an error. Signed.
+    /// `GET /transports/edge:{pk}`: lists a visor's transports; an error if there are none. Signed.
     ByEdge(PublicKey),
-    /// `GET /v3/transports/edge:{pk}`: the same; none is an empty list.
+    /// `GET /v3/transports/edge:{pk}`: lists a visor's transports, which may be none.
     OfEdge(PublicKey),
-    /// `POST /transports/edges` with a list of keys: those of all these visors, each once.
+    /// `POST /transports/edges` with a list of keys: lists the transports of these visors, without
+    /// duplicates.
     OfEdges(Vec<PublicKey>),
-    /// `GET /all-transports`: all. Upstream has refused it since autumn 2026.
+    /// `GET /all-transports`: lists all transports. Upstream has refused it since autumn 2026.
     All,
-    /// `POST /transports/`: the caller's transports, signed by their edges. Signed.
+    /// `POST /transports/`: registers the caller's transports, which contain signatures of their
+    /// edges. Signed.
     Register(Vec<SignedTransport>),
-    /// `POST /v3/transports/`: the same without signatures of the edges; foreign ones are left out.
-    /// Signed.
+    /// `POST /v3/transports/`: registers the caller's transports, without signatures of edges;
+    /// transports of others are ignored. Signed.
     RegisterBare(Vec<Transport>),
-    /// `DELETE /transports/id:{id}`: one of the caller's goes. Signed.
+    /// `DELETE /transports/id:{id}`: removes one of the caller's transports. Signed.
     Delete(TransportId),
-    /// `POST /transports/delete-batch` with a list of ids: those of the caller go. Signed.
+    /// `POST /transports/delete-batch` with a list of ids: removes those of the caller. Signed.
     DeleteBatch(Vec<TransportId>),
-    /// `GET /v4/update`: the caller's transports are still there. Signed.
+    /// `GET /v4/update`: renews the caller's transports. Signed.
     Heartbeat,
 }
 
-/// Parts of a visor's transports, as clients of both years write them.
+/// A list of ids or edges, in the formats of old and new clients.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Listed<T> {
@@ -53,13 +55,13 @@ impl<T> Listed<T> {
 }
 
 impl Call {
-    /// Whether the caller must prove its key.
+    /// Returns whether the caller must be authenticated.
     #[must_use]
     pub const fn is_signed(&self) -> bool {
         !matches!(self, Self::OfEdge(_) | Self::OfEdges(_) | Self::All)
     }
 
-    /// Whether a path is one of these calls'.
+    /// Returns whether a path belongs to one of these calls.
     pub(super) fn has_path(path: &str) -> bool {
         path == "/all-transports"
             || path == "/v4/update"
@@ -70,10 +72,11 @@ impl Call {
             })
     }
 
-    /// Reads a request, but judges nothing in it.
+    /// Parses a request without applying any rules.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchPath`], [`Refusal::Method`], [`Refusal::Malformed`] or [`Refusal::TooLong`].
+    /// [`Refusal::NoSuchPath`], [`Refusal::Method`], [`Refusal::Malformed`] or
+    /// [`Refusal::TooLong`].
     pub fn read(request: &Request) -> Result<Self, Refusal> {
         let (method, path) = (request.method().as_str(), request.uri().path());
         let body = request.body();
@@ -124,7 +127,7 @@ impl Call {
         }
     }
 
-    /// Writes the request, with a path and no host, and no signature.
+    /// Encodes the request, with a path, without a host and signature.
     #[must_use]
     pub fn write(&self) -> Request {
         let get = |path: &str| web::request(Method::GET, path, Vec::new());
@@ -144,8 +147,8 @@ impl Call {
         }
     }
 
-    /// The status of its answer when all went well. Registrations are answered with 201, which
-    /// leaves the caller's number where it is.
+    /// Returns the status of a successful response. Registrations have status 201, which does not
+    /// increment the caller's nonce.
     pub(super) const fn success(&self) -> StatusCode {
         match self {
             Self::Register(_) | Self::RegisterBare(_) => StatusCode::CREATED,

@@ -1,4 +1,4 @@
-//! A transport discovery that answers from memory.
+//! A transport discovery with its transports in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,21 +10,22 @@ use super::table::{Limits, Table};
 use super::{Answer, Call, MOST_ANSWERED, Refusal};
 use crate::auth::Nonces;
 use crate::dmsg::Caller;
-use crate::pace::Pace;
+use crate::rate_limit::RateLimit;
 use crate::record::{ElementError, Signed, Transport, TransportId};
 use crate::web::{Request, Response};
 
-/// How strict a transport discovery is.
+/// Strictness of a transport discovery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
-    /// Answer for all transports with one list, as upstream did until autumn 2026; else 410.
+    /// Whether it answers requests for all transports, as upstream did until autumn 2026; otherwise
+    /// it responds with status 410.
     pub lists_all: bool,
-    /// Requests of one key or address: one each so often, and how many without a pause.
+    /// Rate limit per key or address: interval between requests on average, and burst.
     pub pace: (Duration, u32),
 }
 
 impl Default for Rules {
-    /// Upstream's 30 a minute and ten without a pause, and a list of all.
+    /// Upstream's limit of 30 requests a minute with a burst of ten, and a list of all transports.
     fn default() -> Self {
         Self {
             lists_all: true,
@@ -33,32 +34,32 @@ impl Default for Rules {
     }
 }
 
-/// What was counted since the start; `transports` is of now.
+/// Counts since the start; `transports` is the current number.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Stats {
-    /// Transports now.
+    /// Stored transports.
     pub transports: usize,
     /// Requests.
     pub requests: u64,
-    /// Transports that were registered, again or for the first time.
+    /// Transports that were registered, first or again.
     pub registered: u64,
     /// Requests that were refused.
     pub refused: u64,
-    /// Of these, callers that did not prove their key.
+    /// Refused requests whose sender was not authenticated.
     pub unauthorized: u64,
-    /// Of these, transports for which there was no room.
+    /// Refused requests beyond the limit of transports.
     pub full: u64,
-    /// Of these, callers that asked too often.
+    /// Refused requests beyond the rate limit.
     pub too_often: u64,
 }
 
-/// The service. Its owner gives it requests and the time, and sends the responses.
+/// The transport discovery. Its owner passes in requests with the time, and sends the responses.
 pub struct TransportDiscovery {
     rules: Rules,
     table: Table,
-    pace: Pace<[u8; 34]>,
+    rate_limit: RateLimit<[u8; 34]>,
     stats: Stats,
-    /// Edges whose lists have changed, if somewhere else wants to know.
+    /// Edges whose lists have changed; `None` unless changes are recorded.
     changed: Option<BTreeSet<PublicKey>>,
 }
 
@@ -77,25 +78,25 @@ impl Default for TransportDiscovery {
 }
 
 impl TransportDiscovery {
-    /// An empty one.
+    /// Creates an empty transport discovery.
     #[must_use]
     pub fn new(rules: Rules, limits: Limits) -> Self {
         Self {
             rules,
             table: Table::new(limits),
-            pace: Pace::new(rules.pace.0, rules.pace.1),
+            rate_limit: RateLimit::new(rules.pace.0, rules.pace.1),
             stats: Stats::default(),
             changed: None,
         }
     }
 
-    /// How strict it is.
+    /// Returns the rules.
     #[must_use]
     pub const fn rules(&self) -> Rules {
         self.rules
     }
 
-    /// What was counted.
+    /// Returns the counts.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
@@ -104,33 +105,33 @@ impl TransportDiscovery {
         }
     }
 
-    /// Whether a path is one of this service's, rather than of another one beside it.
+    /// Returns whether a path belongs to this service.
     #[must_use]
     pub fn has_path(path: &str) -> bool {
         Call::has_path(path)
     }
 
-    /// From now on [`TransportDiscovery::take_changes`] says which edges' lists have changed. There
-    /// are as many as there are edges, at most.
+    /// Starts to record the edges whose lists change, for [`TransportDiscovery::take_changes`]. The
+    /// record holds each edge once.
     pub fn note_changes(&mut self) {
         self.changed.get_or_insert_default();
     }
 
-    /// The edges whose lists have changed since the last call, with what they are now.
+    /// Returns the edges whose lists have changed since the last call, with their current lists.
     pub fn take_changes(&mut self) -> Vec<(PublicKey, Vec<Transport>)> {
         let changed = self.changed.as_mut().map(std::mem::take);
         let list = |edge: PublicKey| (edge, self.table.of_edge(&edge).cloned().collect());
         changed.into_iter().flatten().map(list).collect()
     }
 
-    /// Forgets what has expired.
+    /// Removes expired transports.
     pub fn expire(&mut self, now: Mono) {
         for gone in self.table.expire(now) {
             self.note(&gone);
         }
     }
 
-    /// Answers a request of a caller.
+    /// Answers a request.
     pub fn handle(
         &mut self,
         now: Mono,
@@ -169,7 +170,7 @@ impl TransportDiscovery {
             key = Some(proven.map_err(Refusal::Unauthorized)?);
         }
         if let Some(payer) = payer(caller, key)
-            && !self.pace.take(now, payer)
+            && !self.rate_limit.take(now, payer)
         {
             return Err(Refusal::TooOften(self.rules.pace.0));
         }
@@ -262,7 +263,7 @@ impl TransportDiscovery {
         })
     }
 
-    /// Keeps a list; the answer is what is kept of it.
+    /// Stores a list, and returns the stored transports.
     fn register(
         &mut self,
         now: Mono,
@@ -293,8 +294,8 @@ impl TransportDiscovery {
     }
 }
 
-/// Whose bucket a request is taken from: the key that was proved, else the address, which for IPv6
-/// is the network that a site has.
+/// Returns the name of the bucket that a request is charged to: the authenticated key, or else the
+/// address; for IPv6, that is the network of a site.
 fn payer(caller: Caller, key: Option<PublicKey>) -> Option<[u8; 34]> {
     let mut name = [0; 34];
     match (key, caller) {

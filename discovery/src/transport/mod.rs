@@ -1,8 +1,8 @@
-//! The transport discovery: which links there are between visors (specification of discovery, §4; of
-//! DMSG in 2026, §6.2).
+//! The transport discovery: transports between visors (specification of discovery, §4; of DMSG in
+//! 2026, §6.2).
 //!
-//! A [`Call`] is what a request asks for, an [`Answer`] or a [`Refusal`] what comes of it, both read and
-//! written here. [`TransportDiscovery`] answers from memory.
+//! A [`Call`] is a request, and an [`Answer`] or a [`Refusal`] its response. Both are encoded and
+//! parsed here. [`TransportDiscovery`] answers from memory.
 
 mod answer;
 mod call;
@@ -19,9 +19,9 @@ pub use directory::{Rules, Stats, TransportDiscovery};
 pub use refusal::Refusal;
 pub use table::{Limits, TRANSPORT_LIFE};
 
-/// The longest body of a request, in bytes.
+/// Largest body of a request, in bytes.
 pub const MAX_REQUEST: usize = 1 << 20;
-/// Transports, ids or edges in one request.
+/// Maximum number of transports, ids or edges in a request.
 pub const MOST_ASKED: usize = 2_048;
-/// Transports in one answer.
+/// Maximum number of transports in a response.
 pub const MOST_ANSWERED: usize = 100_000;

@@ -1,4 +1,4 @@
-//! Why a transport discovery refuses.
+//! Refusals of a transport discovery.
 
 use std::time::Duration;
 
@@ -15,65 +15,65 @@ use crate::web::{self, Response};
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// There is no such transport.
+    /// The transport does not exist.
     #[error("no transport with id {0}")]
     NoSuchId(TransportId),
-    /// The visor has none.
+    /// The visor has no transports.
     #[error("no transport of edge {0}")]
     NoneOfEdge(PublicKey),
-    /// The path or the body makes no sense.
+    /// The path or the body is malformed.
     #[error("malformed request: {0}")]
     Malformed(String),
-    /// A transport breaks a rule.
+    /// A transport violates a rule.
     #[error("transport {index}: {error}")]
     Invalid {
-        /// Which of the list, from 0.
+        /// Index in the list, from 0.
         index: usize,
-        /// The rule.
+        /// The violated rule.
         error: ElementError,
     },
-    /// The caller is no edge of a transport.
+    /// The caller is not an edge of a transport.
     #[error("the caller is not an edge of the transport")]
     ForeignEdge,
-    /// The caller does not prove its key.
+    /// The caller is not authenticated.
     #[error(transparent)]
     Unauthorized(AuthError),
     /// The body is too long.
     #[error("body too long")]
     TooLong,
-    /// No more transports fit.
+    /// The limit of transports is reached.
     #[error("the transport discovery is full")]
     Full,
-    /// The caller asks too often.
+    /// The rate limit is exceeded; contains the time until the next request is accepted.
     #[error("rate limit exceeded")]
     TooOften(Duration),
-    /// What this service does not have any more.
+    /// The service no longer supports the request.
     #[error("gone: ask for the transports of edges")]
     Gone,
-    /// The service's own words, at a client.
+    /// In a client: the service's own text.
     #[error("{text}")]
     Said {
-        /// The status.
+        /// HTTP status.
         status: u16,
-        /// The text.
+        /// Text of the response.
         text: String,
     },
-    /// There is no such path.
+    /// The path does not exist.
     #[error("404 page not found")]
     NoSuchPath,
-    /// The path takes only these methods.
+    /// The path supports only these methods.
     #[error("this path takes only {0}")]
     Method(&'static str),
 }
 
-/// How a refusal travels.
+/// JSON format of a refusal.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Wrapped {
     pub(super) error: String,
 }
 
 impl Refusal {
-    /// The status of the answer.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -93,7 +93,7 @@ impl Refusal {
         }
     }
 
-    /// The answer.
+    /// Encodes the response.
     #[must_use]
     pub fn write(&self) -> Response {
         match self {

@@ -1,4 +1,4 @@
-//! Transports in memory, each for some minutes.
+//! The transports in memory, with their expiry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,16 +9,16 @@ use skydht_core::time::Mono;
 use super::Refusal;
 use crate::record::{Transport, TransportId};
 
-/// How long a transport is kept that neither edge registers again; upstream's.
+/// Lifetime of a transport that neither edge registers again; as in upstream.
 pub const TRANSPORT_LIFE: Duration = Duration::from_secs(2 * 60);
 
-/// How much is kept.
+/// Limits of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Transports.
+    /// Maximum number of transports.
     pub transports: usize,
-    /// Transports that one key brought. A foreign edge can be claimed, so the one who brings a
-    /// transport pays for it.
+    /// Maximum number of transports registered by one key. A key can claim a transport with any
+    /// other edge, so that the limit applies to the key that registers it.
     pub of_key: usize,
 }
 
@@ -33,12 +33,12 @@ impl Default for Limits {
 
 struct Kept {
     transport: Transport,
-    /// Who brought it first.
+    /// Key that registered it first.
     by: PublicKey,
     end: Mono,
 }
 
-/// The transports.
+/// The stored transports, indexed by expiry and by edge.
 pub(super) struct Table {
     limits: Limits,
     kept: BTreeMap<TransportId, Kept>,
@@ -62,7 +62,7 @@ impl Table {
         self.kept.len()
     }
 
-    /// Forgets what has expired, and gives it. Its cost follows what has.
+    /// Removes and returns expired transports. Visits expired ones only.
     pub(super) fn expire(&mut self, now: Mono) -> Vec<Transport> {
         let mut gone = Vec::new();
         while let Some((end, id)) = self.by_end.first().copied() {
@@ -74,7 +74,7 @@ impl Table {
         gone
     }
 
-    /// Keeps a transport for its life. Returns whether it is new or has changed.
+    /// Stores a transport. Returns whether it is new or has changed.
     pub(super) fn put(
         &mut self,
         now: Mono,
@@ -103,7 +103,7 @@ impl Table {
         Ok(true)
     }
 
-    /// Takes one out.
+    /// Removes a transport.
     pub(super) fn remove(&mut self, id: &TransportId) -> Option<Transport> {
         let Kept { transport, by, end } = self.kept.remove(id)?;
         self.by_end.remove(&(end, *id));
@@ -119,7 +119,7 @@ impl Table {
         Some(transport)
     }
 
-    /// All transports of an edge live on.
+    /// Renews all transports of an edge.
     pub(super) fn refresh(&mut self, now: Mono, edge: &PublicKey) {
         let ids: Vec<TransportId> = self.ids_of(edge).collect();
         let end = now.plus(TRANSPORT_LIFE);
@@ -141,12 +141,12 @@ impl Table {
         self.by_edge.range(all).map(|(_, id)| *id)
     }
 
-    /// All of an edge, in the order of their ids.
+    /// Returns the transports of an edge, sorted by id.
     pub(super) fn of_edge(&self, edge: &PublicKey) -> impl Iterator<Item = &Transport> {
         self.ids_of(edge).filter_map(|id| self.get(&id))
     }
 
-    /// All, in the order of their ids.
+    /// Returns all transports, sorted by id.
     pub(super) fn all(&self) -> impl Iterator<Item = &Transport> {
         self.kept.values().map(|kept| &kept.transport)
     }

@@ -44,7 +44,7 @@ impl World {
         }
     }
 
-    /// Where nothing is refused for its rate.
+    /// Creates a world without a rate limit.
     fn unhurried() -> Self {
         let pace = (Duration::ZERO, 1);
         let rules = Rules {
@@ -62,7 +62,7 @@ impl World {
         self.discovery.handle(self.now, nonces, caller, request)
     }
 
-    /// Asks as the key `n`, in clear.
+    /// Sends a call of key `n` over plain HTTP.
     fn ask(&mut self, n: u8, call: &Call) -> Result<Answer, AnswerError> {
         let mut response;
         if call.is_signed() {
@@ -78,7 +78,8 @@ impl World {
             response = self.handle(Caller::Unknown, &call.write());
         }
         let read = Answer::read(call, &response);
-        // The same over DMSG, where nothing is signed: asked twice, nothing changes.
+        // Over DMSG, where requests are unsigned, the response is the same; a repeated call changes
+        // nothing.
         if !matches!(call, Call::Delete(_) | Call::DeleteBatch(_)) {
             response = self.handle(Caller::Key(key(n)), &call.write());
             assert_eq!(Answer::read(call, &response), read);
@@ -93,7 +94,7 @@ impl World {
         }
     }
 
-    /// Whose lists have changed, and how long they are.
+    /// Returns the edges whose lists have changed, with the lengths of the lists.
     fn changes(&mut self) -> Vec<(u8, usize)> {
         let changes = self.discovery.take_changes();
         let number = |edge: PublicKey| (1..20).find(|n| key(*n) == edge).unwrap();
@@ -121,10 +122,10 @@ fn transports_are_under_both_edges_until_they_go() {
     let answer = world.ask(1, &Call::Register(list.clone()));
     assert_eq!(answer, Ok(Answer::List(transports.clone())));
     assert_eq!(world.changes(), [(1, 2), (2, 1), (3, 1)]);
-    // The same again changes nothing.
+    // Repeating the registration changes nothing.
     world.ask(1, &Call::Register(list)).unwrap();
     assert_eq!(world.changes(), []);
-    // Without signatures; what has another edge is left out.
+    // Without signatures, transports with other edges are ignored.
     let bare = vec![between(2, 4), between(5, 6)];
     let answer = world.ask(2, &Call::RegisterBare(bare));
     assert_eq!(answer, Ok(Answer::List(vec![between(2, 4)])));
@@ -142,7 +143,7 @@ fn transports_are_under_both_edges_until_they_go() {
     let mut expected = vec![between(1, 2), between(1, 3), between(2, 4)];
     expected.sort();
     assert_eq!(of_edges, expected);
-    // One goes, at either edge's word and no other's.
+    // Either edge can remove it, but no other key.
     assert_eq!(status(world.ask(3, &Call::Delete(id))), 400);
     assert_eq!(world.ask(2, &Call::Delete(id)), Ok(Answer::Deleted));
     assert_eq!(world.changes(), [(1, 1), (2, 1)]);
@@ -197,7 +198,7 @@ fn what_breaks_a_rule_is_refused_with_its_status() {
     let mut wrong = between(1, 2);
     wrong.id = between(1, 3).id;
     assert_eq!(status(world.ask(1, &Call::RegisterBare(vec![wrong]))), 400);
-    // Room for a key, and in all. What is there may come again.
+    // The limits per key and in total; existing transports can be registered again.
     let of_one: Vec<_> = (2..5).map(|n| between(1, n)).collect();
     world.ask(1, &Call::RegisterBare(of_one.clone())).unwrap();
     let more = Call::RegisterBare(vec![between(1, 5)]);
@@ -209,7 +210,7 @@ fn what_breaks_a_rule_is_refused_with_its_status() {
     let more = Call::RegisterBare(vec![between(6, 8)]);
     assert_eq!(status(world.ask(6, &more)), 503);
     assert!(world.discovery.stats().full > 0);
-    // Without a proof of the key.
+    // A request without authentication.
     let call = Call::Heartbeat;
     let response = world.handle(Caller::Unknown, &call.write());
     assert_eq!(response.status(), 401);

@@ -1,4 +1,4 @@
-//! Callers that fill the discovery, or send again what others have signed.
+//! Callers that fill the discovery, or replay what others have signed.
 
 use std::net::IpAddr;
 
@@ -21,7 +21,7 @@ impl World {
     }
 }
 
-/// An entry of the client `n`, signed so many seconds after the start.
+/// Returns an entry of client `n`, signed `seconds` after the start.
 fn client_at(n: u32, seconds: u64) -> SignedEntry {
     let timestamp = i64::try_from(at(seconds).unix.0).unwrap();
     let mut entry = Entry::new(secret(n).public(), seconds, timestamp);
@@ -54,7 +54,7 @@ fn entries_of_many_keys_make_room_for_those_of_another_address() {
     assert_eq!((stats.entries, stats.displaced), (100, 40));
 }
 
-/// Servers have a limit of their own, and one answer holds so many of them.
+/// Servers have a separate limit, and a single response contains all of them.
 #[test]
 fn servers_of_many_keys_keep_no_other_from_being_found() {
     let mut world = World::new();
@@ -77,7 +77,7 @@ fn servers_of_many_keys_keep_no_other_from_being_found() {
     }
 }
 
-/// Anyone can read an entry, and so send it as the proof that it is to go.
+/// Anyone can read an entry and replay it as a request to remove it.
 #[test]
 fn an_entry_is_removed_only_from_where_it_was_written() {
     let mut world = World::new();
@@ -107,17 +107,17 @@ fn an_entry_that_is_gone_is_not_brought_back_by_a_copy() {
     for copy in [&old, &last] {
         world.refuses(copy, Refusal::Invalid(EntryError::Timestamp));
     }
-    // Its owner starts anew.
+    // Its owner starts with a new entry.
     let timestamp = i64::try_from(at(7).unix.0).unwrap();
     let mut entry = Entry::new(secret(1).public(), 0, timestamp);
     entry.client = Some(ClientFields::default());
     let anew = entry.sign(&secret(1));
     assert_eq!(world.publish(&anew), Ok(Answer::Set));
-    // The same when it has expired.
+    // The same applies after its expiry.
     world.now = at(3_601);
     assert!(!world.finds(1));
     world.refuses(&anew, Refusal::Invalid(EntryError::Timestamp));
-    // After as long again nothing is known of it.
+    // After the same time again, nothing is remembered about it.
     world.now = at(7_202);
     assert_eq!(world.publish(&anew), Ok(Answer::Set));
 }

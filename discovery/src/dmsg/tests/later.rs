@@ -1,4 +1,4 @@
-//! What came after the discovery of April 2026.
+//! Features added after the discovery of April 2026.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ fn key(n: u32) -> PublicKey {
     secret(n).public()
 }
 
-/// A client and server in one key, with a timestamp that no server alone may have.
+/// An entry of a client and server with one key, and a timestamp that is invalid for a server
+/// alone.
 fn both(n: u32, sequence: u64) -> SignedEntry {
     let secret = secret(n);
     let mut entry = Entry::new(secret.public(), sequence, 5);
@@ -57,7 +58,7 @@ impl World {
     }
 }
 
-/// `null` is nothing in Go: an entry of nobody as a whole, and a member that is not there.
+/// Go treats `null` as absent, both as a whole entry and as a member.
 #[test]
 fn null_is_nothing_wherever_it_stands() {
     let mut world = World::new();
@@ -78,7 +79,7 @@ fn null_is_nothing_wherever_it_stands() {
         let without = format!("{}null{}", &text[..begin], &text[end..]);
         assert_eq!(world.post(without.as_bytes()), 422, "{without}");
     }
-    // Go signs nothing of them, and neither do we.
+    // Neither Go nor this crate includes such members in the signed bytes.
     let nulls = format!(
         "{head},\"client_type\":null,\"server\":null,\"signature\":{signature},\"protocol\":null}}"
     );
@@ -94,8 +95,8 @@ fn null_is_nothing_wherever_it_stands() {
     assert_eq!(world.post(nulls.as_bytes()), 200);
 }
 
-/// The discovery sets the type of a server, and nothing else: neither members of later versions nor
-/// the order that its owner signed.
+/// The discovery changes only the type of a server, and preserves members of later versions and the
+/// order that the owner signed.
 #[test]
 fn what_the_discovery_does_not_know_survives_its_rewriting() {
     let mut world = World::new();
@@ -128,7 +129,7 @@ fn what_the_discovery_does_not_know_survives_its_rewriting() {
         let held_text = String::from_utf8(held.json().to_vec()).unwrap();
         assert!(held_text.contains(stored), "{held_text}");
         assert!(held_text.contains(",\"top\":[7],"), "{held_text}");
-        // Its readers find the owner's signature right, for all of it.
+        // Readers can verify the owner's signature, which covers everything.
         assert_eq!(held.verify_stored(), Ok(()));
         let moved = held_text.replace("192.0.2.1:80", "192.0.2.2:80");
         let moved = SignedEntry::from_json(moved.as_bytes()).unwrap();
@@ -148,7 +149,7 @@ fn a_client_that_is_a_server_too_has_the_clients_life_and_no_clock() {
         Ok(Answer::Keys(vec![key(1)])),
         "a client"
     );
-    // Its server half was not heard of for three intervals.
+    // Its server part has not been renewed for three intervals.
     world.now.mono = Mono(nanos(AVAILABLE_LIFE) - 1);
     assert_eq!(world.available(), [key(1)]);
     world.now.mono = Mono(nanos(AVAILABLE_LIFE));
@@ -166,7 +167,7 @@ fn a_client_that_is_a_server_too_has_the_clients_life_and_no_clock() {
     world.now.mono = written.plus(CLIENT_LIFE);
     assert!(!world.finds(1));
     assert_eq!(world.discovery.stats().servers, 0);
-    // One half after the other, in the same key.
+    // First one part, then the other, under one key.
     world.now = at(4000);
     world.publish(&server(2, at(4000))).unwrap();
     let (mut halves, mut alone) = (both(2, u64::MAX / 2), client(2, u64::MAX / 2 + 1));
@@ -215,7 +216,7 @@ fn entries_of_several_keys_are_answered_together() {
     assert_eq!(world.send(Method::GET, path, b"").status(), 405);
 }
 
-/// What is asked for may not size the answer.
+/// The request must not determine the size of the response.
 #[test]
 fn a_batch_of_long_entries_is_refused_before_it_is_written() {
     let mut world = World::new();
@@ -236,7 +237,7 @@ fn a_batch_of_long_entries_is_refused_before_it_is_written() {
 }
 
 #[test]
-fn clients_are_told_by_their_servers_and_collected_every_fifteen_seconds() {
+fn clients_are_listed_by_server_and_collected_every_fifteen_seconds() {
     let mut world = World::new();
     world.publish(&client_of(1, [8, 9])).unwrap();
     world.publish(&client_of(2, [9, 9])).unwrap();
@@ -264,7 +265,7 @@ fn clients_are_told_by_their_servers_and_collected_every_fifteen_seconds() {
     assert_eq!(world.text(&of_nine), list(&both));
     world.now = at(15);
     assert_eq!(world.text(&of_nine), list(&[key(2)]));
-    // Of one client as many servers count as are dialled.
+    // Only as many servers of a client count as are dialled.
     world.publish(&client_of(4, 100..200)).unwrap();
     world.now = at(30);
     let Ok(Answer::ClientsByServer(all)) = world.call(&Call::ClientsByServer) else {
@@ -284,7 +285,7 @@ fn clients_are_told_by_their_servers_and_collected_every_fifteen_seconds() {
 }
 
 #[test]
-fn a_caller_over_dmsg_has_its_pace_and_clear_callers_have_none() {
+fn callers_over_dmsg_are_rate_limited_and_http_callers_are_not() {
     let mut world = World::new();
     let ask = Call::Clients.write();
     let (now, mut statuses) = (world.now, BTreeMap::<u16, u32>::new());
@@ -305,7 +306,7 @@ fn a_caller_over_dmsg_has_its_pace_and_clear_callers_have_none() {
         }
     }
     assert_eq!(world.discovery.stats().rate_limited, 100);
-    // Others say it in their own words.
+    // Other services use different texts.
     for (status, refusal) in [
         (429, Refusal::RateLimited { retry_after: 1 }),
         (413, Refusal::TooLong),

@@ -1,25 +1,25 @@
-//! How often one caller may ask, as Go's services have it: a token bucket for each, kept as the time
-//! at which it will be full again.
+//! Rate limits of callers, as in Go's services: a token bucket for each, represented by the time at
+//! which it is full.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use skydht_core::time::Mono;
 
-/// Callers remembered. At the limit the one whose bucket is fullest is forgotten.
+/// Maximum number of callers. At the limit, the one with the fullest bucket is forgotten.
 const MOST_CALLERS: usize = 4096;
 
-/// The buckets of all callers.
-pub(crate) struct Pace<K> {
-    /// One token takes this long to come.
+/// The token buckets of all callers.
+pub(crate) struct RateLimit<K> {
+    /// Time for one token to be added.
     interval: Duration,
-    /// As many may be taken immediately after a pause.
+    /// Number of tokens in a full bucket.
     burst: u32,
     full_at: BTreeMap<K, Mono>,
     by_time: BTreeSet<(Mono, K)>,
 }
 
-impl<K: Ord + Copy> Pace<K> {
+impl<K: Ord + Copy> RateLimit<K> {
     pub(crate) const fn new(interval: Duration, burst: u32) -> Self {
         Self {
             interval,
@@ -29,7 +29,7 @@ impl<K: Ord + Copy> Pace<K> {
         }
     }
 
-    /// Takes a token of this caller's; whether there was one.
+    /// Takes a token from the caller's bucket; returns whether there was one.
     pub(crate) fn take(&mut self, now: Mono, caller: K) -> bool {
         let before = self.full_at.get(&caller).copied();
         let next = before.map_or(now, |at| at.max(now)).plus(self.interval);
@@ -54,8 +54,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_hundred_at_once_and_a_hundred_a_second_for_each_caller() {
-        let mut pace = Pace::new(Duration::from_millis(10), 200);
+    fn each_caller_has_a_burst_of_200_and_100_requests_per_second() {
+        let mut pace = RateLimit::new(Duration::from_millis(10), 200);
         let now = Mono(7);
         assert!((0..200).all(|_| pace.take(now, 1)));
         assert!(!pace.take(now, 1));
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn at_the_limit_the_fullest_bucket_is_forgotten() {
-        let mut pace = Pace::new(Duration::from_millis(10), 200);
+        let mut pace = RateLimit::new(Duration::from_millis(10), 200);
         let now = Mono(7);
         while pace.take(now, 0) {}
         for n in 1..=5000 {

@@ -1,4 +1,4 @@
-//! One service, and how registering there goes.
+//! Registration at one service.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,44 +9,44 @@ use skydht_core::time::Mono;
 use crate::auth::{SignedCall, Step};
 use crate::web::{Request, Response};
 
-/// After a failure it is tried again so much later, twice as much after each further one.
+/// First and longest pause after a failure; it doubles with each further failure.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5 * 60));
 
-/// How registering at a service goes.
+/// State of the registration at a service.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct DeskReport {
-    /// Calls that were taken.
+    /// Calls that the service accepted.
     pub taken: u64,
     /// Calls that were refused or not answered.
     pub failed: u64,
-    /// Why the last one failed, if it did.
+    /// Why the last call failed, if it did.
     pub error: Option<String>,
 }
 
-/// What an answer to a call means.
+/// Meaning of a response.
 pub(super) enum Verdict {
     Taken,
-    /// It will not be taken as it is; the others may be.
+    /// The service will never accept this call, but may accept others.
     Refused(String),
-    /// Not now; perhaps with a time that the service names.
+    /// The service may accept the call later; contains the pause that it requests, if any.
     Later(String, Option<Duration>),
 }
 
-/// How a call is sent.
-enum Sending {
+/// A call in progress.
+enum CallState {
     Plain,
     Signed(Box<SignedCall>),
 }
 
-/// See the module's documentation. `C` is a call of the service.
-pub(super) struct Desk<C> {
-    /// Over DMSG the stream proves the caller.
+/// Registration at one service; `C` is the type of the service's calls.
+pub(super) struct Registration<C> {
+    /// Whether the service is reached over DMSG, where the stream authenticates the caller.
     over_dmsg: bool,
     interval: Duration,
     due: Mono,
     calls: VecDeque<C>,
-    under_way: Option<(u64, C, Sending)>,
-    /// What goes out next of a call that takes several requests.
+    under_way: Option<(u64, C, CallState)>,
+    /// The next request of a call that needs several.
     next_request: Option<Request>,
     nonce: Option<u64>,
     failures: u32,
@@ -54,7 +54,7 @@ pub(super) struct Desk<C> {
     report: DeskReport,
 }
 
-impl<C> Desk<C> {
+impl<C> Registration<C> {
     pub(super) fn new(over_dmsg: bool, interval: Duration, now: Mono) -> Self {
         Self {
             over_dmsg,
@@ -74,14 +74,14 @@ impl<C> Desk<C> {
         self.report.clone()
     }
 
-    /// Something has changed: the next round begins now, unless the service rests.
+    /// Begins the next round now, unless the service is paused after a failure.
     pub(super) fn changed(&mut self, now: Mono) {
         if self.failures == 0 {
             self.due = self.due.min(now);
         }
     }
 
-    /// When there is something to send; none while an answer is waited for.
+    /// Returns when there is something to send; `None` while a response is pending.
     pub(super) fn next_deadline(&self, now: Mono) -> Option<Mono> {
         match (&self.under_way, &self.next_request) {
             (Some(_), None) => None,
@@ -90,7 +90,8 @@ impl<C> Desk<C> {
         }
     }
 
-    /// The next request. `round` makes the calls of a new round, `write` a call's request.
+    /// Returns the next request. `round` creates the calls of a new round, and `write` encodes a
+    /// call.
     pub(super) fn poll(
         &mut self,
         now: Mono,
@@ -117,16 +118,17 @@ impl<C> Desk<C> {
         };
         let request = write(&call);
         let (step, request) = if self.over_dmsg {
-            (Sending::Plain, request)
+            (CallState::Plain, request)
         } else {
             let (signed, first) = SignedCall::start(request, secret.clone(), self.nonce);
-            (Sending::Signed(Box::new(signed)), first)
+            (CallState::Signed(Box::new(signed)), first)
         };
         self.under_way = Some((id, call, step));
         Some(request)
     }
 
-    /// What came of the request `id`; the call and its verdict once it is answered.
+    /// Processes the result of request `id`; returns the call, and whether it was accepted, once it
+    /// has ended.
     pub(super) fn handle(
         &mut self,
         now: Mono,
@@ -137,8 +139,8 @@ impl<C> Desk<C> {
         let (_, call, mut step) = self.under_way.take_if(|(under_way, ..)| *under_way == id)?;
         let verdict = match (result, &mut step) {
             (Err(why), _) => Verdict::Later(why, None),
-            (Ok(response), Sending::Plain) => judge(&call, &response),
-            (Ok(response), Sending::Signed(signed)) => match signed.handle(response) {
+            (Ok(response), CallState::Plain) => judge(&call, &response),
+            (Ok(response), CallState::Signed(signed)) => match signed.handle(response) {
                 Step::Send(next) => {
                     self.next_request = Some(next);
                     self.under_way = Some((id, call, step));

@@ -1,4 +1,4 @@
-//! What a visor has.
+//! A visor's own records.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use crate::mirror::{services_of, transports_of};
 use crate::publish::{Content, RecordId};
 use crate::record::{Service, ServiceAddress, ServiceKind, Transport, TransportId, VisorAddress};
 
-/// All that a visor has to say of itself beside its DMSG entry.
+/// All records of a visor except its DMSG entry.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Own {
-    /// Its transports.
+    /// Transports, by id.
     pub transports: BTreeMap<TransportId, Transport>,
-    /// Its services.
+    /// Services, by kind and address.
     pub services: BTreeMap<(ServiceKind, ServiceAddress), Service>,
-    /// Where it takes connections over TCP.
+    /// Address at which the visor accepts TCP connections.
     pub address: Option<VisorAddress>,
 }
 
-/// The same as records for the DHT; what it does not have is [`Content::Gone`].
+/// Converts the visor's data to records for the DHT; absent data is [`Content::Gone`].
 #[must_use]
 pub fn records(owner: PublicKey, own: &Own) -> [(RecordId, Content); 3] {
     let transports: Vec<&Transport> = own.transports.values().collect();
