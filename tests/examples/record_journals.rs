@@ -1,11 +1,12 @@
-//! Records the journals that `tests/replay.rs` replays: real nodes on loopback TCP.
+//! Records the journals that `tests/replay.rs` replays, from real nodes on loopback TCP.
 //!
 //! ```sh
 //! cargo run -p skydht-tests --example record_journals
 //! ```
 //!
-//! `node.journal` is a node that starts again with what an earlier run kept, serves others, and
-//! is used in every way; `client.journal` is one that serves nothing, reads, writes and leaves.
+//! `node.journal` is from a node that restarts with the items of an earlier run, serves peers, and
+//! executes every kind of command. `client.journal` is from a node that serves nothing, reads,
+//! writes and leaves.
 
 #[path = "../tests/replay/kinds.rs"]
 mod kinds;
@@ -38,10 +39,10 @@ use skydht_tokio::{
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Nothing here takes longer on a machine that works.
+/// Longest wait for anything; not reached on a working machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The key of node `n`, 1 to 9.
+/// Returns the key of node `n`, 1 to 9.
 fn secret(n: u8) -> SecretKey {
     SecretKey::from_entropy(&[n; 32])
 }
@@ -50,7 +51,7 @@ fn loopback() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
-/// A node that starts from others.
+/// Returns a node that bootstraps from others.
 fn node(n: u8, from: &[&Dht]) -> TcpNode {
     let mut node = TcpNode::new(secret(n), Some(loopback()));
     node.seed = Some(Seed([n; 32]));
@@ -64,18 +65,18 @@ fn node(n: u8, from: &[&Dht]) -> TcpNode {
     node
 }
 
-/// Waits, but not for ever.
+/// Awaits `future`, with a timeout.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T> {
     tokio::time::timeout(DEADLINE, future)
         .await
         .map_err(|_| format!("{what} took too long").into())
 }
 
-/// Keeps what a node asks to persist, as storage would.
+/// Collects the records that a node persists, as storage would.
 #[derive(Clone, Default)]
-struct Keep(Arc<Mutex<Vec<StoredRecord>>>);
+struct PersistedRecords(Arc<Mutex<Vec<StoredRecord>>>);
 
-impl Recorder for Keep {
+impl Recorder for PersistedRecords {
     fn input(&mut self, _: Time, _: &Input<'_>) {}
     fn output(&mut self, output: &Output) {
         if let Output::Persist {
@@ -91,7 +92,7 @@ impl Recorder for Keep {
     fn drained(&mut self, _: Option<Deadline>, _: Vec<Signature>) {}
 }
 
-/// Writes a journal, and says which kinds of input have been in it.
+/// Writes a journal, and reports the kinds of inputs in it.
 struct Watch {
     file: FileRecorder,
     seen: UnboundedSender<&'static str>,
@@ -102,7 +103,7 @@ impl Recorder for Watch {
         self.file.start(header);
     }
     fn input(&mut self, now: Time, input: &Input<'_>) {
-        // An error: nobody waits for more.
+        // An error means that the receiver needs no more kinds.
         let _ = self.seen.unbounded_send(kinds::of_input(input));
         if let Input::Command { command, .. } = input {
             let _ = self.seen.unbounded_send(kinds::of_command(command));
@@ -117,7 +118,7 @@ impl Recorder for Watch {
     }
 }
 
-/// A journal being written, and what was in it.
+/// A journal being written, and the kinds of inputs in it so far.
 struct Recording {
     written: Written,
     seen: UnboundedReceiver<&'static str>,
@@ -142,7 +143,7 @@ impl Recording {
         })
     }
 
-    /// Waits until an input of this kind has happened.
+    /// Waits until an input of this kind has been recorded.
     async fn saw(&mut self, kind: &'static str) -> Result<()> {
         let seeing = async {
             while !self.kinds.contains(kind) {
@@ -156,7 +157,7 @@ impl Recording {
         Ok(soon(kind, seeing).await??)
     }
 
-    /// Waits until every kind of input and command has happened.
+    /// Waits until every kind of input and command has been recorded.
     async fn saw_all(&mut self) -> Result<()> {
         for kind in kinds::INPUTS.iter().chain(kinds::COMMANDS) {
             self.saw(kind).await?;
@@ -188,9 +189,9 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// A run of Alice without a journal: what others gave her to keep.
+/// Runs Alice without a journal; returns the records that she persisted.
 async fn earlier_run(bob: &Dht, carol: &Dht) -> Result<Vec<StoredRecord>> {
-    let keep = Keep::default();
+    let keep = PersistedRecords::default();
     let mut alice = node(1, &[bob, carol]);
     alice.config.storage = true;
     alice.options.recorder = Some(Box::new(keep.clone()));
@@ -216,7 +217,7 @@ async fn earlier_run(bob: &Dht, carol: &Dht) -> Result<Vec<StoredRecord>> {
 async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
     let name = "node.journal";
     let mut alice = node(1, &[bob]);
-    // Nobody listens there any more, and there nobody ever answers.
+    // Nothing listens at the first address any more, and the second one never answers.
     let gone = std::net::TcpListener::bind(loopback())?.local_addr()?;
     let silent = std::net::TcpListener::bind(loopback())?;
     alice.config.storage = true;
@@ -258,7 +259,7 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
     }
     soon("alice's start", alice.ready()).await??;
 
-    // Somebody new comes through her.
+    // A new node bootstraps from her.
     let dave = node(4, &[&alice]).start().await?;
     soon("dave's start", dave.ready()).await??;
     for kind in ["stream accepted", "bytes", "sent", "probed"] {
@@ -270,7 +271,7 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
     recording.saw("persisted").await?;
     let read = GetRequest::of(alice.key(), salt.clone(), ReadPolicy::Freshest);
     soon("dave's get", dave.get(read)).await??;
-    // Updated, and deleted.
+    // The item is updated, then deleted.
     for value in [&b"hello again"[..], b""] {
         let put = alice.put(salt.clone(), Value::new(value), options.clone());
         soon("a put", put).await??;
@@ -298,16 +299,16 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
     soon("a search", alice.find_node(secret(7).public().id().into())).await??;
     soon("a ping", alice.ping(dave.key(), None)).await??;
 
-    // A ping that nobody answers, and whose caller loses patience.
+    // A ping that is not answered, and that its caller cancels.
     let ping = Box::pin(alice.ping(secret(7).public(), Some(silent.local_addr()?)));
     let snapshot = Box::pin(alice.snapshot());
     drop(futures::future::select(ping, snapshot).await);
     recording.saw("cancel").await?;
 
-    // A full node for a while.
+    // She is a full node for some time.
     for full_node in [true, false] {
         soon("a switch", alice.set_full_node(full_node)).await??;
-        // With one that is none, and on one that is none.
+        // Reconciliation fails with a regular node, and on one.
         let sync = soon("a sync", alice.sync(Some(bob.key()), None)).await?;
         if sync.is_ok() != full_node {
             return Err("a regular node reconciled".into());

@@ -1,6 +1,6 @@
 //! Conformance and cross-crate tests of skydht.
 
-/// The README's code compiles and runs.
+/// Compiles and runs the README's code.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;

@@ -1,11 +1,11 @@
-//! Which module may import which: no ring of modules in any crate, the core's layers downwards
-//! only, and between crates only what README's picture shows. See `docs/architecture.md`.
+//! Checks imports: no cycle of modules in any crate, the core's layers import downwards only, and
+//! crates depend only on those in README's picture. See `docs/architecture.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Every crate with the crates of ours that it may depend on.
+/// Every crate with the workspace crates that it may depend on.
 const CRATES: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("runtime", &[]),
@@ -29,7 +29,7 @@ const CRATES: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// The core from the ground up: each imports only what stands before it.
+/// Layers of the core, from the bottom up: each imports only those before it.
 const CORE: [&[&str]; 11] = [
     &["address", "cap", "encoding", "id", "time"],
     &["key", "random"],
@@ -44,7 +44,7 @@ const CORE: [&[&str]; 11] = [
     &["debug"],
 ];
 
-/// The node from the ground up, below its door.
+/// Layers of the node, from the bottom up, below `node/mod.rs`.
 const NODE: [&[&str]; 12] = [
     &[
         "ids",
@@ -69,7 +69,7 @@ const NODE: [&[&str]; 12] = [
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The text of each module of a crate, by its path, without comments and tests.
+/// Returns the text of each module of a crate by its path, without comments and tests.
 fn modules(crate_dir: &str) -> BTreeMap<String, String> {
     fn read(dir: &Path, path: &str, into: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -100,15 +100,15 @@ fn modules(crate_dir: &str) -> BTreeMap<String, String> {
 }
 
 fn code(text: &str) -> String {
-    // A module of tests in a file of its own declares nothing but its name here.
+    // A test module in a file of its own is only a declaration here.
     let text = text.replace("#[cfg(test)]\nmod tests;", "");
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
     let lines = text.lines().map(|line| line.split("//").next().unwrap());
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// Which modules each module imports. What a parent re-exports with `pub use` it does not depend
-/// on; in an inner block only absolute paths count.
+/// Returns the imports of each module. A parent's re-exports with `pub use` do not count, and in
+/// inner blocks only absolute paths count.
 fn imports(modules: &BTreeMap<String, String>) -> Graph {
     let graph = modules.iter().map(|(module, text)| {
         let mut found = BTreeSet::new();
@@ -131,7 +131,7 @@ fn imports(modules: &BTreeMap<String, String>) -> Graph {
     graph.collect()
 }
 
-/// A path in a `use` of `module`, from the root of the crate.
+/// Converts a path in a `use` of `module` to one from the crate's root.
 fn absolute(path: &str, module: &str) -> String {
     if let Some(rest) = path.strip_prefix("crate::") {
         return rest.to_owned();
@@ -146,7 +146,7 @@ fn absolute(path: &str, module: &str) -> String {
     base.join("::")
 }
 
-/// The modules that a path names, with all branches of its braces.
+/// Collects the modules named by a path, with all branches of its braces.
 fn names(path: &str, modules: &BTreeMap<String, String>, found: &mut BTreeSet<String>) {
     let path: String = path.chars().filter(|c| !c.is_whitespace()).collect();
     let end = path.find(|c: char| !(c.is_alphanumeric() || "_:{},*".contains(c)));
@@ -157,7 +157,7 @@ fn names(path: &str, modules: &BTreeMap<String, String>, found: &mut BTreeSet<St
         let mut parts = stem.clone();
         parts.extend(branch.split("::").map(|part| part.trim_matches(['{', '}'])));
         parts.retain(|part| !part.is_empty());
-        // Items stand behind their module.
+        // The last parts of the path name items in a module.
         while !parts.is_empty() && !modules.contains_key(&parts.join("::")) {
             parts.pop();
         }
@@ -167,7 +167,7 @@ fn names(path: &str, modules: &BTreeMap<String, String>, found: &mut BTreeSet<St
     }
 }
 
-/// Groups of modules that reach each other.
+/// Returns the groups of modules that import each other, directly or indirectly.
 fn rings(graph: &Graph) -> Vec<Vec<String>> {
     let reach = |from: &String| {
         let mut seen = BTreeSet::new();
@@ -194,7 +194,7 @@ fn rings(graph: &Graph) -> Vec<Vec<String>> {
     found
 }
 
-/// Imports between the children of `parent` that go upwards, or to a child of no layer.
+/// Returns imports between children of `parent` that go upwards, or to a child in no layer.
 fn upward(graph: &Graph, parent: &str, layers: &[&[&str]]) -> Vec<String> {
     let child = |module: &str| {
         let rest = match parent {
@@ -213,7 +213,7 @@ fn upward(graph: &Graph, parent: &str, layers: &[&[&str]]) -> Vec<String> {
         for to in targets.iter().filter_map(|target| child(target)) {
             let allowed = match (layer(&from), layer(&to)) {
                 (Some(from), Some(to)) => to <= from,
-                // Beside the layers: it may use all of them and is used by the door alone.
+                // A module in no layer may use all of them, and only the parent may use it.
                 (None, to) => to.is_some(),
                 (Some(_), None) => false,
             };

@@ -1,10 +1,10 @@
-//! Every golden vector of the Go implementation against ours.
+//! Compares this implementation with every golden vector of the Go implementation.
 //!
-//! Runs every `.json` file of the directory named by `SKYDHT_VECTORS` (relative to the
-//! repository), by default `tests/vectors`. Where we differ on purpose,
-//! `tests/vectors/differences.toml` says so, case by case; what no code covers yet stands in
-//! `tests/vectors/pending.toml`. Both are always read from the repository. Anything unknown,
-//! any difference that is not listed, and any listed one that does not occur, fails.
+//! Runs every `.json` file of the directory named by `SKYDHT_VECTORS` (relative to the repository),
+//! by default `tests/vectors`. Intended differences are listed case by case in
+//! `tests/vectors/differences.toml`; vectors that no code covers yet are in
+//! `tests/vectors/pending.toml`. Both files are always read from the repository. Unknown sections,
+//! unlisted differences, and listed differences that do not occur are failures.
 
 #[path = "conformance/differences.rs"]
 mod differences;
@@ -45,7 +45,7 @@ mod tp_svc;
 
 use files::Runner;
 
-/// Who checks what. A file's sections may be split among several runners.
+/// The code that checks each file. The sections of a file may be split among several runners.
 const RUNNERS: &[Runner] = &[
     Runner {
         file: "keys.json",
@@ -173,7 +173,7 @@ const RUNNERS: &[Runner] = &[
     },
 ];
 
-/// One test a file, so that files run in parallel and fail apart.
+/// Defines one test per file, so that files run concurrently and fail separately.
 macro_rules! vector_files {
     ($($test:ident: $file:literal,)*) => {
         $(#[test] fn $test() { files::check($file, RUNNERS); })*

@@ -1,4 +1,4 @@
-//! DMSG over real sockets: a server and two clients on loopback, in tokio's runtime.
+//! DMSG over real sockets: a server and two clients on loopback, on tokio.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use skydht_dmsg::server::{Server, ServerConfig};
 use skydht_runtime::within;
 use skydht_tokio::{TokioRuntime, entropy};
 
-/// Longer than anything here takes, on any machine.
+/// Longest duration of the test; not reached on a working machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn client(discovery: &MemoryDiscovery) -> Client<TokioRuntime> {

@@ -1,4 +1,5 @@
-//! The documents at the root and in `docs/`: every file and place that they name is there.
+//! Checks the documents at the root and in `docs/`: every file and path that they mention must
+//! exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +24,7 @@ fn documents() -> Vec<(PathBuf, String)> {
     all
 }
 
-/// A heading as a link names it.
+/// Returns the anchor of a heading in links.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = words
@@ -68,7 +69,7 @@ fn paths_in_backquotes_are_there() {
         .collect();
     let (mut found, mut missing) = (0, Vec::new());
     for (path, text) in documents() {
-        // Blocks hold commands, whose paths may be yet to be made.
+        // Code blocks contain commands, whose paths may not exist yet.
         for text in text.split("```").step_by(2) {
             for word in text.split('`').skip(1).step_by(2) {
                 let Some((first, _)) = word.split_once('/') else {

@@ -1,12 +1,13 @@
-//! Every committed input of every fuzz target, with the functions that are fuzzed.
+//! Runs every committed input of every fuzz target.
 //!
-//! `fuzz/README.md` says how the inputs came to be and how to add one.
+//! `fuzz/README.md` describes the origin of the inputs, and how to add one.
 
 use std::collections::BTreeSet;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-/// What is committed for a target is cut to some 100 inputs at most, and findings are added.
+/// Maximum number of inputs per target: a corpus is reduced to some 100 inputs, and findings are
+/// added.
 const MOST_FILES: usize = 150;
 
 fn corpora() -> PathBuf {
@@ -20,7 +21,7 @@ fn names(directory: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Runs one target over its corpus, and says which files fail.
+/// Runs a target over its corpus, and reports the files that fail.
 fn replay(name: &str) {
     let (_, target) = skydht_fuzz::TARGETS
         .iter()
@@ -42,7 +43,7 @@ fn replay(name: &str) {
     assert!(failed.is_empty(), "fuzz/corpus/{name}: {failed:?} fail");
 }
 
-/// One test a target, so that they run in parallel and fail apart.
+/// Defines one test per target, so that they run concurrently and fail separately.
 macro_rules! targets {
     ($($name:ident)*) => {
         $(#[test] fn $name() { replay(stringify!($name)); })*

@@ -1,5 +1,5 @@
-//! Hostile peers over real TCP: each thing they do is refused and counted, and everybody else
-//! is still served.
+//! Hostile peers over real TCP: each of their attacks is refused and counted, and other peers are
+//! still served.
 
 #[path = "hostile/peer.rs"]
 mod peer;
@@ -23,10 +23,10 @@ const GET_VALUE: u8 = 3;
 const PUT_VALUE: u8 = 4;
 const PUT_BATCH: u8 = 6;
 
-/// A key whose x is not below the field prime: what kills upstream's process.
+/// A key whose x is not below the field prime, which crashes upstream's process.
 const IMPOSSIBLE_KEY: &str = "02ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 
-/// An item as messages hold it.
+/// Encodes an item as in messages.
 fn item_json(item: &Item) -> Json {
     let base64 = |bytes: &[u8]| data_encoding::BASE64.encode(bytes);
     json!({
@@ -55,7 +55,7 @@ fn put(item: &Item) -> Vec<u8> {
     )
 }
 
-/// Bytes that get no answer, and what counts them.
+/// Malformed bytes get no response, and are counted.
 #[tokio::test]
 async fn broken_frames_and_bodies_get_no_answer_and_are_counted() {
     let pair = Pair::new().await;
@@ -188,7 +188,7 @@ async fn forged_and_foreign_items_are_refused_and_the_third_forgery_cuts_the_str
     assert!(error.starts_with("dht: invalid signature"), "{error}");
     assert_eq!(count(&pair.victim, Counter::ForgedItems).await, 1);
 
-    // A true item of the hostile peer's own, put where another's belongs.
+    // A valid item of the hostile peer, put at another key's target.
     let body = json!({
         "item": item_json(&signed(9, b"usurper")),
         "mirror_target": Target::of(&secret(50).public(), b"dmsg").as_bytes(),
@@ -200,7 +200,7 @@ async fn forged_and_foreign_items_are_refused_and_the_third_forgery_cuts_the_str
     assert_eq!(answer["stored"], json!(false), "{answer}");
     assert_eq!(count(&pair.victim, Counter::MirrorsRefused).await, 1);
 
-    // On a stream that stays open, the third is not even answered.
+    // On a stream that stays open, the third request gets no response.
     let mut stream = hostile.open(&pair.victim).await;
     let mut answers = 0;
     for n in 0..3 {
@@ -224,7 +224,7 @@ async fn forged_and_foreign_items_are_refused_and_the_third_forgery_cuts_the_str
     pair.still_serves().await;
 }
 
-/// What a liar answers, and what counts it.
+/// False responses, with the counters that they increment.
 #[tokio::test]
 async fn lies_in_answers_are_dropped_and_counted_and_the_truth_is_found() {
     let owner = honest(1, Vec::new()).await;
@@ -302,7 +302,7 @@ async fn lies_in_answers_are_dropped_and_counted_and_the_truth_is_found() {
         }));
         let reader = honest(n + 100, vec![at(&second), liar.at()]).await;
         soon(reader.ready()).await.unwrap();
-        // Whoever answers a ping enters the table, and is then asked by the read.
+        // A peer that answers a ping enters the routing table, and is asked by the read.
         let addr = liar.at().addrs.first().copied();
         soon(reader.ping(key, addr)).await.unwrap();
         let request = GetRequest::of(owner.key(), salt(), ReadPolicy::Freshest);
@@ -325,7 +325,7 @@ async fn lies_in_answers_are_dropped_and_counted_and_the_truth_is_found() {
     }
 }
 
-/// A get whose only source lies finds nothing, rather than the lie.
+/// A read whose only source is false finds nothing.
 #[tokio::test]
 async fn a_network_of_liars_gives_nothing() {
     let liar = Hostile::new(9).await;

@@ -1,5 +1,5 @@
-//! The answers to the reasons for which upstream's DHT was removed: `docs/why-this-one-stays.md`
-//! names a test for each, and all of them exist and run.
+//! Answers to the reasons why upstream's DHT was removed: `docs/why-this-one-stays.md` names a test
+//! for each, and all of these tests must exist and run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The page's sections by number, with their text.
+/// Returns the page's sections by number.
 fn sections(page: &str) -> Vec<(u32, &str)> {
     let parts = page.split("\n## R").skip(1);
     let numbered = parts.map(|part| {
@@ -24,7 +24,7 @@ fn sections(page: &str) -> Vec<(u32, &str)> {
     numbered.collect()
 }
 
-/// Tests that are named as `name` (`path.rs`).
+/// Returns the tests that are named as `name` (`path.rs`).
 fn named(text: &str) -> Vec<(&str, &str)> {
     let words: Vec<&str> = text.split('`').collect();
     let triples = words.windows(3).filter(|triple| triple[2].ends_with(".rs"));
@@ -32,7 +32,7 @@ fn named(text: &str) -> Vec<(&str, &str)> {
     tests.map(|triple| (triple[0], triple[2])).collect()
 }
 
-/// Scenarios that are named as scenario `name`.
+/// Returns the scenarios that are named as scenario `name`.
 fn scenarios(text: &str) -> Vec<&str> {
     let words: Vec<&str> = text.split('`').collect();
     let pairs = words
@@ -41,12 +41,12 @@ fn scenarios(text: &str) -> Vec<&str> {
     pairs.map(|pair| pair[1]).collect()
 }
 
-/// Why a test of this name does not run with the others; none: it does.
+/// Returns why a test with this name does not run; `None` if it does.
 fn missing(source: &str, name: &str) -> Option<&'static str> {
     let Some(at) = source.find(&format!("fn {name}(")) else {
         return Some("there is no such function");
     };
-    // Its attributes stand between the item before and itself.
+    // Attributes of the function are between the previous item and the function.
     let above = &source[..at];
     let begin = above.rfind("}\n").map_or(0, |end| end + 2);
     let attributes = &above[begin..];
@@ -83,7 +83,7 @@ fn every_lesson_has_an_answer_with_tests_that_run_or_says_that_it_stands_open() 
 fn the_scenarios_of_the_lessons_are_named_and_played() {
     let page = read("docs/why-this-one-stays.md");
     let named: BTreeSet<String> = scenarios(&page).into_iter().map(str::to_owned).collect();
-    // As `the_lessons_of_upstream_hold` finds them.
+    // The names by which `the_lessons_of_upstream_hold` finds the scenarios.
     let files = fs::read_dir(root().join("tests/scenarios")).unwrap();
     let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let played: BTreeSet<String> = names

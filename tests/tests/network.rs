@@ -1,4 +1,4 @@
-//! Networks of whole nodes (core, event loop, handle) in virtual time, over memory.
+//! Networks of complete nodes (core, event loop, handle) in virtual time, with a network in memory.
 
 #[path = "network/world.rs"]
 mod world;
@@ -15,7 +15,7 @@ use world::World;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Upstream's own network test: five nodes; put, get, update, get.
+/// Upstream's network test: five nodes; put, get, update, get.
 #[test]
 fn five_nodes_put_get_update_get() {
     let world = World::new(5);
@@ -37,10 +37,10 @@ fn five_nodes_put_get_update_get() {
     });
 }
 
-/// What its publishers were told about each item: by publisher.
-type Told = BTreeMap<u64, PutOutcome>;
+/// Outcome of each publisher's put.
+type Outcomes = BTreeMap<u64, PutOutcome>;
 
-async fn publish(nodes: &[Dht], publishers: impl Iterator<Item = u64>, value: &[u8]) -> Told {
+async fn publish(nodes: &[Dht], publishers: impl Iterator<Item = u64>, value: &[u8]) -> Outcomes {
     let puts = publishers.map(|n| async move {
         let outcome = world::put(&nodes[n as usize], value).await;
         (n, outcome.unwrap_or_else(|e| panic!("put of {n}: {e}")))
@@ -48,17 +48,20 @@ async fn publish(nodes: &[Dht], publishers: impl Iterator<Item = u64>, value: &[
     join_all(puts).await.into_iter().collect()
 }
 
-/// Every item read by a node far from its publisher's number.
-async fn read_all(readers: &[&Dht], told: &Told) -> BTreeMap<u64, Result<GetOutcome, GetError>> {
-    let reads = told.keys().map(|n| async move {
+/// Reads every item, each from a node with a number far from its publisher's.
+async fn read_all(
+    readers: &[&Dht],
+    outcomes: &Outcomes,
+) -> BTreeMap<u64, Result<GetOutcome, GetError>> {
+    let reads = outcomes.keys().map(|n| async move {
         let reader = readers[(*n as usize * 7 + 3) % readers.len()];
         (*n, world::get(reader, *n).await)
     });
     join_all(reads).await.into_iter().collect()
 }
 
-/// Two hundred nodes: publish, read, update, delete, lose 60 of them at once, read, wait for
-/// three hours, read.
+/// Two hundred nodes publish, read, update, and delete; 60 of them crash in one moment; then items
+/// are read, also three hours later.
 #[test]
 fn two_hundred_nodes_keep_what_they_acknowledged() {
     const NODES: u64 = 200;
@@ -66,31 +69,31 @@ fn two_hundred_nodes_keep_what_they_acknowledged() {
     const LOST: usize = 60;
     let world = World::new(200);
     let nodes = world.nodes(NODES);
-    // All started in one moment: the first to be ready knew one peer. A minute later the
-    // repeated self-lookups have found the neighbourhoods.
+    // All nodes start in the same moment, so that the first ones to be ready know a single peer.
+    // After a minute, repeated self-lookups have found the closest peers.
     world.pass(Duration::from_secs(60));
-    let mut told = world.run(publish(&nodes, 0..PUBLISHERS, b"one"));
-    for (n, outcome) in &told {
-        // Replicas are stored while the search closes in, so there may be a few more.
+    let mut outcomes = world.run(publish(&nodes, 0..PUBLISHERS, b"one"));
+    for (n, outcome) in &outcomes {
+        // Replicas are stored while the lookup converges, so that there may be a few more.
         let replicas = outcome.replicas.acknowledged();
         assert!((20..=24).contains(&replicas), "{n}: {outcome:?}");
         assert!(outcome.stats.converged, "{n}: {outcome:?}");
     }
 
-    // Updates win, deletes are told from absence.
+    // Updates replace earlier values, and deletions differ from missing items.
     let updated = world.run(publish(&nodes, 10..20, b"two"));
     let deleted = world.run(publish(&nodes, 20..25, b""));
     for (n, outcome) in updated.iter().chain(&deleted) {
-        assert!(outcome.seq > told[n].seq);
+        assert!(outcome.seq > outcomes[n].seq);
     }
-    told.extend(updated);
-    told.extend(deleted);
+    outcomes.extend(updated);
+    outcomes.extend(deleted);
     let readers: Vec<_> = nodes.iter().collect();
-    for (n, read) in world.run(read_all(&readers, &told)) {
-        check(n, read, told[&n].seq);
+    for (n, read) in world.run(read_all(&readers, &outcomes)) {
+        check(n, read, outcomes[&n].seq);
     }
 
-    // Crash: no goodbye. Publishers 30 to 39 are among the lost.
+    // A crash without a clean stop. Publishers 30 to 39 are among the lost nodes.
     let mut nodes = nodes;
     let lost = nodes.len() - LOST;
     let crashed: Vec<_> = nodes.drain(30..40).collect();
@@ -98,20 +101,20 @@ fn two_hundred_nodes_keep_what_they_acknowledged() {
     assert_eq!(crashed.len(), LOST);
     world.crash(crashed);
     let readers: Vec<_> = nodes.iter().collect();
-    for (n, read) in world.run(read_all(&readers, &told)) {
-        check(n, read, told[&n].seq);
+    for (n, read) in world.run(read_all(&readers, &outcomes)) {
+        check(n, read, outcomes[&n].seq);
     }
 
-    // Three hours on, the living have renewed theirs; the dead's have expired everywhere, and
-    // so have the tombstones.
+    // Three hours later, running publishers have renewed their items; the items of lost ones have
+    // expired everywhere, and so have the tombstones.
     world.pass(3 * HOUR);
-    for (n, read) in world.run(read_all(&readers, &told)) {
+    for (n, read) in world.run(read_all(&readers, &outcomes)) {
         match n {
             20..25 | 30..40 => assert!(
                 matches!(read, Err(GetError::NotFound { .. })),
                 "{n}: {read:?}"
             ),
-            _ => check(n, read, told[&n].seq),
+            _ => check(n, read, outcomes[&n].seq),
         }
     }
     let snapshots = world.run(join_all(nodes.iter().map(Dht::snapshot)));
@@ -123,7 +126,7 @@ fn two_hundred_nodes_keep_what_they_acknowledged() {
             snapshot.key,
             snapshot.peers
         );
-        // The lost have left every table, and the estimate knows.
+        // No routing table contains the lost nodes, and the estimated network size has adapted.
         let size = snapshot.network_size;
         assert!(
             (70..=280).contains(&size),
@@ -133,7 +136,8 @@ fn two_hundred_nodes_keep_what_they_acknowledged() {
     }
 }
 
-/// The value of publisher `n` in the test above, at the sequence it was told or a renewal's.
+/// Checks the value of publisher `n` in the test above, with the sequence number of its put or of a
+/// renewal.
 fn check(n: u64, read: Result<GetOutcome, GetError>, seq: Seq) {
     match (n, read) {
         (20..25, Err(GetError::Deleted { seq: found, .. })) => assert!(found >= seq),
@@ -148,7 +152,7 @@ fn check(n: u64, read: Result<GetOutcome, GetError>, seq: Seq) {
     }
 }
 
-/// A reader that comes after the publisher has gone, through any node of the network.
+/// A reader that starts after the publisher has stopped, and bootstraps from any node.
 #[test]
 fn a_one_shot_client_reads_and_leaves_no_trace() {
     let world = World::new(30);

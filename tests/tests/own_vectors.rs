@@ -1,7 +1,8 @@
-//! The frozen vectors of our extensions (`tests/vectors/own`), read and written.
+//! The frozen vectors of this program's protocol extensions (`tests/vectors/own`), read and
+//! written.
 //!
-//! With `SKYDHT_WRITE_VECTORS=1` cases that are not in the files yet are added to them; what is
-//! there stays as it is.
+//! With `SKYDHT_WRITE_VECTORS=1`, new cases are added to the files; existing ones are never
+//! changed.
 
 #[path = "own_vectors/cases.rs"]
 mod cases;
@@ -23,7 +24,7 @@ fn file(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/own")).join(name)
 }
 
-/// The cases of a section, in the order of `ours`; missing ones are added when that is asked for.
+/// Returns the frozen cases of a section, in the order of `ours`; adds missing ones if requested.
 fn frozen(name: &str, section: &str, ours: Vec<Value>) -> Vec<Value> {
     let path = file(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|_| "{}".into());

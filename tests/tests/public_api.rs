@@ -1,8 +1,8 @@
-//! What users of the library crates see: every public item, as text, beside each crate; and the
-//! door of the runtime crates, which gives on every type that it names.
+//! The public interface of the library crates: every public item is listed as text beside each
+//! crate, and the runtime crates must re-export every type that their interface names.
 //!
-//! After a change that is meant: `SKYDHT_UPDATE_GOLDEN=1 cargo test -p skydht-tests --test
-//! public_api`, and look at the difference.
+//! After an intended change, run `SKYDHT_UPDATE_GOLDEN=1 cargo test -p skydht-tests --test
+//! public_api`, and review the difference.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,7 @@ fn crate_dir(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }
 
-/// All sources of a crate but its tests.
+/// Collects all sources of a crate except its tests.
 fn sources(dir: &Path, into: &mut Vec<String>) {
     let entries = fs::read_dir(dir)
         .unwrap()
@@ -40,20 +40,20 @@ fn sources(dir: &Path, into: &mut Vec<String>) {
     }
 }
 
-/// What stands in a block that is open.
+/// Kind of a block that the parser is in.
 #[derive(Clone, Copy, PartialEq)]
 enum Block {
-    /// Items that are public where they say so: a module, an inherent `impl`, a struct.
+    /// A block with items that are public if declared so: a module, an inherent `impl`, a struct.
     Declared,
-    /// Items that are all public: a public trait or enum.
+    /// A block with only public items: a public trait or enum.
     Public,
-    /// Nothing of interest.
+    /// A block without items.
     Body,
 }
 
-/// Every public item of a source, with what it stands in. It goes by the layout that rustfmt
-/// gives: an item begins at the indentation of its block, and ends where its first line or a
-/// later one at the same indentation ends in a brace, a comma or a semicolon.
+/// Collects every public item of a source with its context. Relies on rustfmt's layout: an item
+/// begins at the indentation of its block, and ends where its first line, or a later one with the
+/// same indentation, ends in a brace, a comma or a semicolon.
 fn public_items(source: &str, into: &mut BTreeSet<String>) {
     let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let mut open: Vec<(usize, Block, String)> = Vec::new();
@@ -88,7 +88,7 @@ fn public_items(source: &str, into: &mut BTreeSet<String>) {
             continue;
         }
         let mut head = item.trim_end_matches(['{', ';', ',']).trim_end().to_owned();
-        // What a newtype holds is its own affair.
+        // The content of a newtype is private.
         if let Some(held) = head.find('(').filter(|_| head.starts_with("pub struct")) {
             head.truncate(held);
         }
@@ -121,7 +121,7 @@ fn public_items(source: &str, into: &mut BTreeSet<String>) {
     }
 }
 
-/// The head of an item, on one line.
+/// Returns the head of an item, on one line.
 fn whole<'s>(first: &str, indent: usize, lines: &mut impl Iterator<Item = &'s str>) -> String {
     let without = |line: &str| line.split(" //").next().unwrap().trim_end().to_owned();
     let mut item = without(first);
@@ -147,7 +147,7 @@ fn whole<'s>(first: &str, indent: usize, lines: &mut impl Iterator<Item = &'s st
     item.replace(",)", ")")
 }
 
-/// The list of a crate.
+/// Returns the public items of a crate.
 fn listed(name: &str) -> BTreeSet<String> {
     let (mut texts, mut items) = (Vec::new(), BTreeSet::new());
     sources(&crate_dir(name).join("src"), &mut texts);
@@ -157,7 +157,7 @@ fn listed(name: &str) -> BTreeSet<String> {
     items
 }
 
-/// Changing one import changes the executor.
+/// To change the runtime, changing one import must suffice.
 #[test]
 fn both_runtimes_offer_the_same() {
     let of = |name, runtime: &str| -> BTreeSet<String> {
@@ -197,7 +197,7 @@ fn the_public_items_of_every_library_are_those_written_down() {
     );
 }
 
-/// Words of signatures that are no types of ours.
+/// Words in signatures that are not types of this workspace.
 const OTHERS: &str = "Arc Box BoxFuture Clone Context Duration Fn FnMut Future IntoIterator Item NonZeroUsize Ok \
     Option Output R Result Self SocketAddr T Vec";
 

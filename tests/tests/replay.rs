@@ -1,7 +1,7 @@
-//! Journals of real runs over TCP replay to the last bit.
+//! Journals of real runs over TCP must replay exactly.
 //!
-//! They were recorded by `cargo run -p skydht-tests --example record_journals`; see
-//! `docs/journal.md` for when that may be done again.
+//! They were recorded by `cargo run -p skydht-tests --example record_journals`; `docs/journal.md`
+//! says when they may be recorded again.
 
 #[path = "replay/kinds.rs"]
 mod kinds;
@@ -16,7 +16,7 @@ use skydht_core::key::SecretKey;
 use skydht_core::node::Input;
 use skydht_driver::journal::{End, Ending, Reader};
 
-/// All journals together, in bytes.
+/// Maximum total size of all journals, in bytes.
 const MOST: u64 = 300_000;
 
 fn journals() -> Vec<PathBuf> {
@@ -85,7 +85,7 @@ fn one_changed_input_is_found_at_its_step() {
     let mut steps = 0;
     while let Some(mut step) = reader.step().unwrap() {
         if let Input::Bytes { bytes, .. } = &mut step.input {
-            // The length of a frame.
+            // The first byte of a frame's length.
             bytes.to_mut()[0] ^= 0xFF;
             match replay.step(&step) {
                 Err(ReplayError::Diverged { step, .. }) => return assert_eq!(step, steps),

@@ -1,4 +1,4 @@
-//! A node on tokio and one on async-std reach each other on real sockets.
+//! A node on tokio and one on async-std communicate over real sockets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use skydht_driver::{Dht, DmsgNode};
 use skydht_runtime::{Runtime, within};
 use skydht_tokio::{Start as _, TokioRuntime, entropy};
 
-/// Longer than anything here takes, on any machine.
+/// Longest duration of a test; not reached on a working machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn loopback() -> SocketAddr {
@@ -40,7 +40,7 @@ async fn put_and_get_both_ways(one: &Dht, other: &Dht) {
     other.shutdown().await;
 }
 
-/// Runs a check on tokio, in time; async-std's runtime is everywhere.
+/// Runs a check on tokio, with a timeout; async-std's runtime is global.
 fn in_time(check: impl Future<Output = ()>) {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let tokio = builder.worker_threads(2).enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! Other versions, older and newer, of peers, of records and of journals.
+//! Compatibility with older and newer versions of peers, records and journals.
 
 use skydht_core::journal::{Header, Replay, ReplayError};
 use skydht_core::key::{PublicKey, SecretKey};
@@ -21,21 +21,21 @@ fn key(n: u8) -> PublicKey {
     SecretKey::from_entropy(&[n; 32]).public()
 }
 
-/// A node that advertises a port, and everything that it says.
+/// A node that advertises a port.
 struct Subject {
     node: Node,
     streams: u64,
 }
 
-/// What came of one input, as far as these tests look at it.
+/// Outputs after one input, as far as these tests need them.
 #[derive(Default)]
-struct Said {
+struct Outputs {
     sent: Vec<(StreamId, Vec<u8>)>,
     closed: Vec<StreamId>,
     opens: Vec<(StreamId, PublicKey)>,
 }
 
-impl Said {
+impl Outputs {
     fn append(&mut self, mut later: Self) {
         self.sent.append(&mut later.sent);
         self.closed.append(&mut later.closed);
@@ -52,35 +52,36 @@ impl Subject {
         Self { node, streams: 1 }
     }
 
-    /// Hands in one input; what the node sends leaves, and what is due then is done.
-    fn input(&mut self, input: Input<'_>) -> Said {
-        let mut said = self.hand_in(input);
+    /// Passes in one input, and then fires the timers that are due.
+    fn input(&mut self, input: Input<'_>) -> Outputs {
+        let mut outputs = self.hand_in(input);
         while let Some(deadline) = self.node.next_deadline()
             && deadline.at <= NOW.mono
         {
-            said.append(self.hand_in(Input::TimerFired));
+            outputs.append(self.hand_in(Input::TimerFired));
         }
-        for (stream, _) in said.sent.clone() {
-            said.append(self.hand_in(Input::Sent { stream }));
+        for (stream, _) in outputs.sent.clone() {
+            outputs.append(self.hand_in(Input::Sent { stream }));
         }
-        said
+        outputs
     }
 
-    fn hand_in(&mut self, input: Input<'_>) -> Said {
+    fn hand_in(&mut self, input: Input<'_>) -> Outputs {
         self.node.handle(NOW, input).unwrap();
-        let mut said = Said::default();
+        let mut outputs = Outputs::default();
         while let Some(output) = self.node.poll_output() {
             match output {
-                Output::Send { stream, bytes } => said.sent.push((stream, bytes.to_vec())),
-                Output::CloseStream { stream, .. } => said.closed.push(stream),
-                Output::OpenStream { stream, peer, .. } => said.opens.push((stream, peer)),
+                Output::Send { stream, bytes } => outputs.sent.push((stream, bytes.to_vec())),
+                Output::CloseStream { stream, .. } => outputs.closed.push(stream),
+                Output::OpenStream { stream, peer, .. } => outputs.opens.push((stream, peer)),
                 _ => {}
             }
         }
-        said
+        outputs
     }
 
-    /// A peer's request on a stream of its own; the answer's body, and whether the stream stays.
+    /// Sends a peer's request on a new stream; returns the response's body, and whether the stream
+    /// stays open.
     fn ask(&mut self, peer: u8, method: Method, body: &str) -> (String, bool) {
         let stream = StreamId(self.streams);
         self.streams += 2;
@@ -90,45 +91,50 @@ impl Subject {
         };
         let peer = key(peer);
         self.input(Input::StreamAccepted { stream, peer, path });
-        let said = self.input(Input::Bytes {
+        let outputs = self.input(Input::Bytes {
             stream,
             bytes: frame(method, body).into(),
         });
-        let (_, answer) = said
+        let (_, answer) = outputs
             .sent
             .iter()
             .find(|(to, _)| *to == stream)
             .expect("an answer");
         assert_eq!(answer[4], method.as_byte());
         let body = String::from_utf8(answer[5..].to_vec()).unwrap();
-        (body, !said.closed.contains(&stream))
+        (body, !outputs.closed.contains(&stream))
     }
 
-    /// Pings `peer` and gives it `answer`; whether the node keeps the stream for its next call.
+    /// Lets the node ping `peer`, and responds with `answer`; returns whether the node keeps the
+    /// stream for its next call.
     fn ping(&mut self, op: u64, peer: u8, answer: &str) -> bool {
         let command = Command::Ping {
             peer: key(peer),
             addr: "192.0.2.9:7070".parse().ok(),
         };
         let op = OperationId(op);
-        let said = self.input(Input::Command { op, command });
-        let (stream, _) = *said.opens.iter().find(|(_, to)| *to == key(peer)).unwrap();
+        let outputs = self.input(Input::Command { op, command });
+        let (stream, _) = *outputs
+            .opens
+            .iter()
+            .find(|(_, to)| *to == key(peer))
+            .unwrap();
         let path = Path {
             reach: Reach::Relayed,
             remote: None,
         };
-        let said = self.input(Input::StreamOpened { stream, path });
-        let mut bytes = &said.sent[0].1[..];
+        let outputs = self.input(Input::StreamOpened { stream, path });
+        let mut bytes = &outputs.sent[0].1[..];
         let asked = FrameDecoder::new(Side::Request).push(&mut bytes).unwrap();
         let asked = decode_request(&asked.unwrap()).unwrap();
         assert_eq!(asked.request, Request::Ping);
-        // What upstream needs is all there, whatever comes behind it.
+        // The request contains what upstream needs, whatever follows it.
         assert_eq!(asked.sender, Sender::of(&self.node.public_key()));
-        let said = self.input(Input::Bytes {
+        let outputs = self.input(Input::Bytes {
             stream,
             bytes: frame(Method::Ping, answer).into(),
         });
-        let kept = !said.closed.contains(&stream);
+        let kept = !outputs.closed.contains(&stream);
         if kept {
             self.input(Input::StreamClosed {
                 stream,
@@ -177,7 +183,7 @@ fn a_peer_without_extensions_is_answered_without_and_its_stream_ends() {
 }
 
 #[test]
-fn a_later_version_with_fields_that_nobody_knows_is_served_as_ours() {
+fn a_later_version_with_unknown_fields_is_served_normally() {
     let mut subject = Subject::new();
     let ext = r#"{"v":9,"serve":true,"want":"everything","also":{"x":[1,null]},"until":1e9}"#;
     let body = format!(r#"{{"target":[1],"later":{{"a":1}},"ext":{ext}}}"#);
@@ -208,7 +214,7 @@ fn what_a_peer_speaks_is_learned_from_its_answers() {
     assert_eq!(subject.speaks_ours(2), Some(true));
     assert!(subject.ping(3, 3, r#"{"ext":{"v":9,"keep":true,"later":[1]},"more":2}"#));
     assert_eq!(subject.speaks_ours(3), Some(true));
-    // It went back to an older version.
+    // The peer has returned to an older version.
     assert!(!subject.ping(4, 2, "{}"));
     assert_eq!(subject.speaks_ours(2), Some(false));
 }
@@ -221,11 +227,11 @@ fn a_method_of_a_later_version_ends_the_stream_and_nothing_else() {
     let (peer, reach, remote) = (key(1), Reach::Relayed, None);
     let path = Path { reach, remote };
     subject.input(Input::StreamAccepted { stream, peer, path });
-    let said = subject.input(Input::Bytes {
+    let outputs = subject.input(Input::Bytes {
         stream,
         bytes: b"\0\0\0\x03\x41{}".as_slice().into(),
     });
-    assert_eq!((said.closed, said.sent.len()), (vec![stream], 0));
+    assert_eq!((outputs.closed, outputs.sent.len()), (vec![stream], 0));
     let (answer, _) = subject.ask(1, Method::Ping, "{}");
     assert!(answer.contains("responder_pk"));
 }
@@ -279,7 +285,7 @@ fn journals_of_other_formats_are_refused_by_number() {
 
 #[test]
 fn a_header_of_an_earlier_program_lacks_what_came_later() {
-    // Configuration and limits are filled up with their defaults.
+    // Missing configuration and limits get their defaults.
     let header = Header::new(Config::default(), key(0), Seed([1; 32]), NOW);
     let mut json = serde_json::to_value(&header).unwrap();
     let config = json["config"].as_object_mut().unwrap();

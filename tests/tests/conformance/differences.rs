@@ -1,4 +1,4 @@
-//! `differences.toml`: where our results differ from Go's on purpose, and what ours are.
+//! `differences.toml`: intended differences from Go's results.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::report::At;
 
-/// Rows of the table of upstream's defects, specification §14.
+/// Rows of the table of upstream's defects in specification §14.
 const ROWS: std::ops::RangeInclusive<u8> = 1..=38;
 
-/// The whole list.
+/// All intended differences.
 #[derive(Debug)]
 pub(crate) struct Differences(Vec<Entry>);
 
@@ -26,24 +26,24 @@ struct Document {
 struct Entry {
     /// The vector file.
     file: String,
-    /// The cases, by name.
+    /// Names of the cases.
     cases: Vec<String>,
-    /// For traces: operations by index, each `7` or `7-12` (both ends included).
+    /// For traces: indices of operations, each as `7` or `7-12` (inclusive).
     #[serde(default)]
     ops: Vec<Ops>,
-    /// What differs …
+    /// The field that differs …
     field: Option<String>,
-    /// … or everything that differs, with our results.
+    /// … or all fields that differ, with this implementation's results.
     fields: Option<BTreeMap<String, Value>>,
-    /// Row of specification §14 that explains it …
+    /// Row of specification §14 that explains the difference …
     row: Option<u8>,
     /// … or the section of another specification.
     section: Option<String>,
-    /// Our result in `field`, the same for all cases and operations of this entry …
+    /// This implementation's result in `field`, if it is the same for all cases and operations …
     ours: Option<Value>,
-    /// … or one for each, in order.
+    /// … or one result for each, in order.
     ours_each: Option<Vec<Value>>,
-    /// Why, in a few words.
+    /// Short explanation.
     #[allow(dead_code, reason = "for people who read the file; must be there")]
     why: String,
 }
@@ -55,19 +55,19 @@ enum Ops {
     Range(String),
 }
 
-/// One difference that must occur.
+/// A difference that must occur.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Expected {
     /// File and case of the vector.
     pub(crate) at: At,
-    /// Our result there.
+    /// This implementation's result.
     pub(crate) ours: Value,
-    /// Where the specification explains it.
+    /// Reference to the specification that explains it.
     pub(crate) source: String,
 }
 
 impl Differences {
-    /// Reads `differences.toml` and checks that it makes sense.
+    /// Parses `differences.toml` and validates it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let document: Document = toml::from_str(text).map_err(|e| e.to_string())?;
         let list = Self(document.difference);
@@ -82,7 +82,7 @@ impl Differences {
         Ok(list)
     }
 
-    /// The differences stated for one file.
+    /// Returns the differences of one file.
     pub(crate) fn of(&self, file: &str) -> Vec<Expected> {
         let entries = self.0.iter().filter(|entry| entry.file == file);
         entries
@@ -90,7 +90,7 @@ impl Differences {
             .collect()
     }
 
-    /// The files named.
+    /// Returns the files that are mentioned.
     pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|entry| entry.file.as_str())
     }

@@ -1,5 +1,5 @@
-//! disc_entry.json and the entries of dmsg_2026.json: discovery entries, their text, signatures
-//! and rules.
+//! disc_entry.json, and the entries of dmsg_2026.json: encoding, signatures and rules of discovery
+//! entries.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ struct Signed {
     sk: Option<Hex>,
     verify_error: Option<String>,
     validate_without_time_error: Option<String>,
-    /// About Go's two JSON libraries.
+    /// Concerns Go's two JSON libraries only.
     #[serde(rename = "std_encoding_json_gives_same_text")]
     _same_text: Option<bool>,
 }
@@ -137,7 +137,7 @@ fn signed(section: &str, vector: &Signed, report: &mut Report) {
     };
     let expected = vector.verify_error.as_deref().unwrap_or("");
     case.check("verify", text(entry.verify()), expected);
-    // What we write of the content, with the signature and without.
+    // This implementation's encoding of the content, with and without the signature.
     let content = entry.entry();
     let written = serde_json::to_string(content).expect("an entry is JSON");
     case.check("entry_json", &written, &vector.entry_json);
@@ -156,7 +156,8 @@ fn signed(section: &str, vector: &Signed, report: &mut Report) {
     if let Some(expected) = &vector.validate_without_time_error {
         case.check("validate", text(content.validate()), expected);
     }
-    // The same content signed by us verifies, and has the same text around its signature.
+    // The same content, signed by this implementation, verifies, and has the same encoding except
+    // for the signature.
     if let Some(sk) = &vector.sk {
         let secret = SecretKey::from_bytes(&sk.0).expect("a key of the vectors");
         let ours = content.clone().sign(&secret);
@@ -167,7 +168,7 @@ fn signed(section: &str, vector: &Signed, report: &mut Report) {
     }
 }
 
-/// The vectors name the entry; this is it.
+/// Builds the entry that the vectors refer to by name.
 fn subject(name: &str, keys: &Keys, timestamp: i64) -> Result<SignedEntry, EntryError> {
     let secret = SecretKey::from_bytes(&keys.server_sk.0).expect("a key of the vectors");
     let mut entry = Entry::new(secret.public(), 1, timestamp);
@@ -212,7 +213,7 @@ fn validation(vector: &Validation, keys: &Keys, report: &mut Report) {
     let at = &vector.timestamp_minus_now;
     let mut case = report.case(format!("validate/{} {at}", vector.name));
     if !NAMES.contains(&vector.name.as_str()) {
-        return case.fail("nobody knows what this is");
+        return case.fail("unknown name");
     }
     let now = Duration::from_secs(1_777_000_000);
     let timestamp = now.as_nanos() as i64 + nanoseconds(at);
@@ -226,7 +227,7 @@ fn validation(vector: &Validation, keys: &Keys, report: &mut Report) {
     case.check("error", text(ours), &vector.error);
 }
 
-/// Go's text of a duration in whole hours, minutes and seconds.
+/// Parses Go's format of a duration in whole hours, minutes and seconds.
 fn nanoseconds(text: &str) -> i64 {
     let (sign, text) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),

@@ -1,4 +1,4 @@
-//! disc_entry.json: the DMSG discovery over HTTP, as a service and as a client.
+//! disc_entry.json: the HTTP API of the DMSG discovery, server and client.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
@@ -35,7 +35,7 @@ struct Asked {
     server_answers_status: u16,
     server_answers_body: String,
     client_returns_error: String,
-    /// What Go's HTTP library adds by itself.
+    /// Headers that Go's HTTP library adds.
     #[serde(rename = "accept_encoding")]
     _accept_encoding: String,
     #[serde(rename = "user_agent")]
@@ -65,7 +65,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// One service, all requests in their order, at the moment of the vectors' last entry.
+/// Sends all requests in order to one service, at the time of the vectors' latest entry.
 fn serve(vectors: &[Served], report: &mut Report) {
     let entries = vectors
         .iter()
@@ -90,7 +90,7 @@ fn serve(vectors: &[Served], report: &mut Report) {
         case.check("content_type", kind, &vector.content_type);
         let (mut ours, mut theirs) = (text(response.body()), vector.response_body.clone());
         if vector.path == health::PATH {
-            // The two started at different times.
+            // The start times differ.
             let started = |text: &str| match serde_json::from_str::<Health>(text) {
                 Ok(health) => health.started_at,
                 Err(error) => error.to_string(),
@@ -125,7 +125,7 @@ fn ask(index: usize, vector: &Asked, report: &mut Report) {
     let read = Answer::read(&call, &response);
     let unreadable = |text: &str| text.starts_with("skipThreeBytes");
     match read {
-        // Go's JSON library says it in its own words.
+        // Go's JSON library has its own error texts.
         Err(AnswerError::Malformed(_)) => {
             case.check("unreadable", true, unreadable(&vector.client_returns_error));
         }

@@ -1,4 +1,4 @@
-//! distance.json: distances, the table's buckets and the nearest peers.
+//! distance.json: distances, the buckets of the routing table, and the closest peers.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use skydht_core::time::{Mono, Time};
 use crate::hex::Hex;
 use crate::report::Report;
 
-/// Go has one bucket for each prefix length below 256; equal ids share the last.
+/// Go has a bucket for each prefix length below 256; equal ids are in the last one.
 const LAST_BUCKET: u16 = 255;
 
 #[derive(Deserialize)]
@@ -111,8 +111,9 @@ fn pairs(file: &Value, report: &mut Report) {
     }
 }
 
-/// Our table after the same peers in the same order, each step compared. The clock moves so
-/// far with each that the oldest is always due for its ping; Go names it and never pings.
+/// Fills a routing table with the same peers in the same order, and compares each step. The clock
+/// advances so far at each step that the oldest peer is always due for a ping, which Go returns but
+/// never sends.
 fn fill(local: NodeId, k: usize, peers: &[Peer], ids: &[NodeId], report: &mut Report) -> Table {
     let mut table = Table::new(local, k, 8);
     for (i, (peer, id)) in peers.iter().zip(ids).enumerate() {

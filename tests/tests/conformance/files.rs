@@ -1,4 +1,4 @@
-//! Finds the vector files, hands their sections to the runners, and prints what came of it.
+//! Finds the vector files, passes their sections to the runners, and prints the results.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -11,24 +11,24 @@ use crate::differences::Differences;
 use crate::pending::Pending;
 use crate::report::Report;
 
-/// The code that checks some sections of a file.
+/// Code that checks some sections of a file.
 pub(crate) struct Runner {
     /// The vector file.
     pub(crate) file: &'static str,
-    /// Its top-level keys that this runner reads; all must be there.
+    /// Top-level keys that this runner reads; all must be present.
     pub(crate) sections: &'static [&'static str],
     /// Compares; gets the whole file.
     pub(crate) run: fn(&Value, &mut Report),
 }
 
-/// Says which set a file belongs to; nobody's to check.
+/// Key that names the set of a file; no runner reads it.
 const SET: &str = "set";
 
 fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Where the golden vectors are, and whether that is the repository's own copy.
+/// Returns the directory of the vectors, and whether it is the repository's own.
 fn directory() -> (PathBuf, bool) {
     match std::env::var_os("SKYDHT_VECTORS") {
         Some(other) => (repository().join(other), false),
@@ -50,15 +50,14 @@ fn listed() -> (Differences, Pending) {
     )
 }
 
-/// Says something whether or not the test passes; the test harness captures `println!`.
+/// Prints a line even if the test passes; the test harness captures `println!`.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Runs one file's vectors.
+/// Runs the vectors of one file.
 ///
-/// # Panics
-/// When anything is not as stated.
+/// # Panics Panics if a result is not as stated.
 pub(crate) fn check(file: &str, runners: &[Runner]) {
     let (directory, own) = directory();
     let path = directory.join(file);
@@ -83,7 +82,7 @@ pub(crate) fn check(file: &str, runners: &[Runner]) {
     assert!(outcome.is_ok(), "\n{file}: {outcome}");
 }
 
-/// Runs all runners of one file and notes what nobody knows.
+/// Runs all runners of one file, and reports unknown sections.
 fn run(file: &str, content: &Value, runners: &[Runner], pending: &Pending) -> Report {
     let mut report = Report::default();
     let Some(content_map) = content.as_object() else {
@@ -98,7 +97,7 @@ fn run(file: &str, content: &Value, runners: &[Runner], pending: &Pending) -> Re
             pending.owes(file, section),
         ) {
             (true, true) => report.fail(section, "covered, and yet listed in pending.toml"),
-            (false, false) => report.fail(section, "nobody checks this section"),
+            (false, false) => report.fail(section, "no runner checks this section"),
             _ => {}
         }
     }
@@ -124,10 +123,9 @@ fn run(file: &str, content: &Value, runners: &[Runner], pending: &Pending) -> Re
     report
 }
 
-/// Checks that every file is one we know and that the lists name only what exists.
+/// Checks that every file is known, and that the lists mention only existing ones.
 ///
-/// # Panics
-/// When not.
+/// # Panics Panics otherwise.
 pub(crate) fn check_directory(known: &[&str], runners: &[Runner]) {
     let (directory, own) = directory();
     let found: BTreeSet<String> = std::fs::read_dir(&directory)
@@ -145,7 +143,7 @@ pub(crate) fn check_directory(known: &[&str], runners: &[Runner]) {
         let ran = runners.iter().any(|runner| runner.file == *name);
         assert!(
             ran || !pending.owed(name).is_empty(),
-            "{name}: nobody checks it and pending.toml does not say who owes it"
+            "{name}: no runner checks it and pending.toml does not say who owes it"
         );
     }
     for name in differences.files().chain(pending.files()) {
@@ -176,7 +174,7 @@ mod tests {
     fn unknown_missing_and_empty_sections_fail() {
         let unknown = failures(&json!({"cases": [1], "new": []}), |_, _| {});
         assert!(
-            unknown.contains("new: nobody checks this section"),
+            unknown.contains("new: no runner checks this section"),
             "{unknown}"
         );
         let missing = failures(&json!({"set": "x"}), |_, _| {});

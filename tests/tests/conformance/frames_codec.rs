@@ -1,5 +1,5 @@
-//! frames.json without the handlers: what Go writes is read and written again byte for byte, what
-//! Go refuses is refused.
+//! frames.json without the handlers: messages that Go writes are read, and written again byte for
+//! byte; messages that Go refuses are refused.
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -56,7 +56,7 @@ struct DecodingVector {
     kind: Type,
     json: String,
     accepted: bool,
-    /// Go's text; ours are typed.
+    /// Go's error text; this implementation's errors are typed.
     #[serde(rename = "error")]
     _error: String,
     reencoded: String,
@@ -154,7 +154,7 @@ fn check_decoding(vector: &DecodingVector, case: &mut Case<'_>) {
         Type::PutValueRequest => request(Method::PutValue, json),
         Type::FindNodeResponse => response(Method::FindNode, json),
     };
-    // Keys are checked in two steps; a message is accepted when it passes both.
+    // Keys are validated in two steps; a message is accepted if it passes both.
     let accepted = matches!(decoded, Ok((true, _)));
     if case.check("accepted", accepted, vector.accepted)
         && accepted
@@ -165,7 +165,7 @@ fn check_decoding(vector: &DecodingVector, case: &mut Case<'_>) {
     }
 }
 
-/// Whether the keys are on the curve, and the body that the message is written as again.
+/// Whether the keys are on the curve, and the re-encoded body of the message.
 type Decoded = Result<(bool, Vec<u8>), WireError>;
 
 fn request(method: Method, json: &[u8]) -> Decoded {
@@ -194,12 +194,12 @@ fn on_curve(key: Option<&PublicKey>) -> bool {
     key.is_none_or(|key| key.check_curve().is_ok())
 }
 
-/// Reads a frame at once and byte by byte.
+/// Reads a frame in one piece, and byte by byte.
 fn frame_in_pieces(bytes: &[u8], side: Side) -> Result<Frame, String> {
-    let at_once = decode_pieces(bytes, bytes.len().max(1), side)?;
+    let whole = decode_pieces(bytes, bytes.len().max(1), side)?;
     let by_bytes = decode_pieces(bytes, 1, side)?;
-    match at_once == by_bytes {
-        true => Ok(at_once),
+    match whole == by_bytes {
+        true => Ok(whole),
         false => Err("another frame when read byte by byte".to_owned()),
     }
 }
@@ -224,9 +224,10 @@ fn whole_frame(method: u8, json: &str) -> Vec<u8> {
     [&length.to_be_bytes()[..], &[method], json.as_bytes()].concat()
 }
 
-/// What is written again. Where Go prints a nil slice as null we write an empty array, as Go does
-/// for a slice that is empty but not nil (specification §5). For bytes that are no UTF-8 Go prints
-/// an escape that it reads as a character, and the character is not escaped.
+/// Returns the expected re-encoding. Go writes a nil slice as null, while this implementation
+/// writes an empty array, as Go does for a slice that is empty but not nil (specification §5). For
+/// bytes that are not UTF-8, Go writes an escape, while this implementation writes the character
+/// itself.
 fn written_again(json: &str) -> String {
     let lists = ["closest", "items", "stored"];
     let json = lists.iter().fold(json.to_owned(), |json, list| {

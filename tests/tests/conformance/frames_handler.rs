@@ -1,7 +1,7 @@
-//! frames.json, `handler`: raw bytes to a fresh node, and what it answers.
+//! frames.json, `handler`: bytes sent to a new node, and its responses.
 //!
-//! The node is the real one, driven by hand: one accepted stream, its bytes, its verification
-//! jobs. The caller A behaves like a Go node: it answers the node's own calls.
+//! A real node is driven by hand: one accepted stream, its bytes, and the verification of
+//! signatures. The caller A behaves like a Go node: it answers the node's own calls.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -42,12 +42,13 @@ struct Vector {
     bytes_sent_total: Option<usize>,
     #[serde(default)]
     client_closes_after_writing: bool,
-    /// The whole frame: method and JSON stand apart below, and the codec's vectors cover it.
+    /// The whole frame. Its method and JSON are separate fields below, and the codec's vectors
+    /// cover the rest.
     #[serde(rename = "response")]
     _response: Option<Hex>,
     response_method: Option<u8>,
     response_json: Option<String>,
-    /// The text of Go's frame reader alone; ours is typed and counted.
+    /// Error text of Go's frame reader; this implementation's errors are typed and counted.
     #[serde(rename = "read_error")]
     _read_error: Option<String>,
     caller_in_routing_table_after: Option<bool>,
@@ -56,11 +57,11 @@ struct Vector {
 }
 
 const REST_IS_SPACES: &str = "only the first 64 bytes are listed; the rest are spaces (0x20)";
-/// Cases whose bytes stand in no file: a value by the rule of items.json.
+/// Cases whose bytes are not listed: the value follows the rule of items.json.
 const AT_THE_LIMIT: &str = "put_value, 65536 byte value (bytes not listed, rule as in items.json)";
 const ABOVE_THE_LIMIT: &str = "put_value, 65537 byte value (bytes not listed)";
 
-/// The frame's first byte, the method.
+/// The method, which is the fifth byte of a frame.
 const PING: u8 = 1;
 const FIND_NODE: u8 = 2;
 const PUT_VALUE: u8 = 4;
@@ -78,7 +79,7 @@ pub(crate) fn run(file: &Json, report: &mut Report) {
     }
 }
 
-/// The items that the `get_items` cases find, by target: the union of Go's answers.
+/// Returns the items that the `get_items` cases find, by target: the union of Go's responses.
 fn listed_items(vectors: &[Vector]) -> BTreeMap<Target, Item> {
     let mut items = BTreeMap::new();
     for vector in vectors.iter().filter(|v| v.name.starts_with("get_items")) {
@@ -90,7 +91,7 @@ fn listed_items(vectors: &[Vector]) -> BTreeMap<Target, Item> {
     items
 }
 
-/// An item in Go's JSON, read without our codec.
+/// Parses an item in Go's JSON without this implementation's codec.
 fn item_from(json: &Json) -> Item {
     let base64 = |field: &Json| {
         let text = field.as_str().unwrap_or_default();
@@ -114,7 +115,7 @@ impl Vector {
         text.map_or(Json::Null, |text| serde_json::from_str(text).unwrap())
     }
 
-    /// The bytes to send.
+    /// Returns the bytes to send.
     fn bytes(&self, keys: &Keys) -> Vec<u8> {
         let length = match self.name.as_str() {
             AT_THE_LIMIT => MAX_VALUE_LEN,
@@ -140,7 +141,7 @@ impl Vector {
         frame(PUT_VALUE, &request)
     }
 
-    /// What the node holds before, by the case's name.
+    /// Returns the items that the node stores before, according to the case's name.
     fn held(&self, listed: &BTreeMap<Target, Item>) -> Vec<Item> {
         if self.name == "get_value, present" {
             vec![item_from(&self.expected()["item"])]
@@ -187,7 +188,7 @@ fn check(vector: &Vector, keys: &Keys, listed: &BTreeMap<Target, Item>, report: 
     }
     let known = vector.expected()["closest"].as_array().map(Vec::len);
     if known.is_some_and(|peers| peers > 0) && !driver.answer.is_empty() {
-        // By now the caller has answered the node's ping, as it had in Go on its first word.
+        // By now the caller has answered the node's ping, as it had in Go before its first request.
         driver.ask_again(&vector.bytes(keys));
         let ours = driver.answer.get(5..).unwrap_or_default();
         let ours: Json = serde_json::from_slice(ours).unwrap_or_default();
@@ -214,7 +215,7 @@ fn check(vector: &Vector, keys: &Keys, listed: &BTreeMap<Target, Item>, report: 
     }
 }
 
-/// Field by field, so that a difference can be stated without concrete keys.
+/// Compares field by field, so that a difference can be stated without concrete keys.
 fn compare_bodies(case: &mut Case<'_>, ours: Json, theirs: Json) {
     let (Json::Object(ours), Json::Object(theirs)) = (ours, theirs) else {
         case.fail("a body is not a JSON object");
@@ -230,8 +231,8 @@ fn compare_bodies(case: &mut Case<'_>, ours: Json, theirs: Json) {
     }
 }
 
-/// Replaces what depends on the run: times, random signatures (which must be valid), and the
-/// Go version's reason behind `invalid signature`.
+/// Replaces what varies between runs: times, random signatures (which must be valid), and the cause
+/// after `invalid signature`, which depends on the version of Go.
 fn comparable(body: &Json) -> Json {
     match body {
         Json::Object(map) => {
@@ -254,18 +255,18 @@ fn comparable(body: &Json) -> Json {
     }
 }
 
-/// The node under test with its caller.
+/// The node under test and its caller.
 struct Driver {
     node: Node,
     now: Time,
     caller: PublicKey,
     /// The stream that the caller opened last.
     stream: StreamId,
-    /// What the node sent to the caller.
+    /// Bytes that the node sent to the caller.
     answer: Vec<u8>,
     /// Whether the node closed the caller's stream.
     closed: bool,
-    /// Whether the caller closed it.
+    /// Whether the caller closed its stream.
     caller_closed: bool,
     /// The node's own calls to A.
     calls: BTreeMap<StreamId, Vec<u8>>,
@@ -305,7 +306,7 @@ impl Driver {
         driver
     }
 
-    /// The same on a stream of its own.
+    /// Sends the same bytes on a new stream.
     fn ask_again(&mut self, bytes: &[u8]) {
         self.stream.0 += 2;
         self.answer.clear();
@@ -319,7 +320,7 @@ impl Driver {
             peer: self.caller,
             path: relayed(),
         });
-        // As a transport would: in pieces.
+        // Bytes arrive in pieces, as from a transport.
         for piece in bytes.chunks(64 << 10) {
             if !self.closed {
                 self.input(Input::Bytes {
@@ -338,7 +339,7 @@ impl Driver {
         }
     }
 
-    /// What the node put off so as to bound a single `handle`.
+    /// Handles work that the node deferred in order to bound the time of a single `handle`.
     fn do_what_is_due(&mut self) {
         while let Some(deadline) = self.node.next_deadline()
             && deadline.at <= self.now.mono
@@ -347,7 +348,7 @@ impl Driver {
         }
     }
 
-    /// Lets the request's read deadline pass.
+    /// Advances the time beyond the request's read deadline.
     fn wait(&mut self) {
         let end = self.now.mono.plus(2 * Config::default().hard_deadline);
         while let Some(deadline) = self.node.next_deadline() {
@@ -377,7 +378,7 @@ impl Driver {
         self.node.snapshot().counters.get(counter)
     }
 
-    /// Hands in one input and does all that the node wants done.
+    /// Passes in one input and executes the node's outputs.
     fn input(&mut self, input: Input<'_>) {
         self.node.handle(self.now, input).unwrap();
         while let Some(output) = self.node.poll_output() {
@@ -410,13 +411,13 @@ impl Driver {
                 | Output::ResumeReading { .. }
                 | Output::Event(_) => {}
                 other @ (Output::Probe { .. } | Output::Finished { .. }) => {
-                    panic!("nobody asked for {other:?}")
+                    panic!("unexpected output {other:?}")
                 }
             }
         }
     }
 
-    /// A's answer to a call of the node's, as Go would give it.
+    /// Answers a call of the node as A, like a Go node.
     fn serve(&mut self, stream: StreamId, bytes: &[u8]) {
         let Some(received) = self.calls.get_mut(&stream) else {
             return;
@@ -443,7 +444,7 @@ impl Driver {
     }
 }
 
-/// Over DMSG, as all of Go's streams.
+/// The path of a stream over DMSG, as are all of Go's streams.
 fn relayed() -> Path {
     Path {
         reach: Reach::Relayed,

@@ -1,4 +1,4 @@
-//! gob.json and the objects of dmsg_2026.json: DMSG's requests and responses, byte for byte.
+//! gob.json, and the objects of dmsg_2026.json: DMSG's requests and responses, byte for byte.
 
 use std::collections::BTreeMap;
 
@@ -23,11 +23,11 @@ struct Request {
     dst_pk: Hex,
     dst_port: u16,
     ip_info: bool,
-    /// Later than what we send; skipped when read.
+    /// A later field, which this implementation does not write, and skips when it reads.
     #[serde(rename = "geo_info")]
     _geo_info: Option<bool>,
     noise_msg: Hex,
-    /// Both forms of nothing have the same bytes.
+    /// A nil and an empty message have the same bytes.
     #[serde(rename = "noise_msg_nil")]
     _noise_msg_nil: Option<bool>,
     gob: Hex,
@@ -69,7 +69,7 @@ struct Signed {
     request_signed_object: Hex,
     request_hash_sha256_of_whole_object: Hex,
     request_verify_error: String,
-    /// Go's check takes the last timestamp; no caller of it ever had one (specification §5.3).
+    /// Go's check takes the last timestamp, but no caller ever had one (specification §5.3).
     #[serde(rename = "request_verify_error_last_timestamp_equal")]
     _last_timestamp_equal: String,
     response_gob: Hex,
@@ -90,7 +90,7 @@ struct Verification {
 #[serde(deny_unknown_fields)]
 struct Code {
     error_string: String,
-    /// Our texts are our own.
+    /// Go's text; this implementation has its own.
     #[serde(rename = "message")]
     _message: String,
     temporary: bool,
@@ -120,7 +120,8 @@ struct Process {
 }
 
 pub(crate) fn run(file: &Value, report: &mut Report) {
-    // A process numbers its types as it first meets them: 3 for a request, 2 for a response.
+    // A Go process numbers types in the order of their first use, from 3 for a request and from 2
+    // for a response.
     for (name, first_request, first_response) in
         [("request_first", 64, 67), ("response_first", 66, 64)]
     {
@@ -147,7 +148,7 @@ pub(crate) fn run(file: &Value, report: &mut Report) {
     }
 }
 
-/// The 2026 layouts have more fields than we write: they are read only.
+/// The layouts of 2026 have more fields than this implementation writes; they are only read.
 pub(crate) fn run_2026(file: &Value, report: &mut Report) {
     let requests: Vec<Request> = report.section(file, "stream_requests").unwrap_or_default();
     for vector in &requests {
@@ -157,7 +158,8 @@ pub(crate) fn run_2026(file: &Value, report: &mut Report) {
     for vector in &responses {
         response("stream_responses", vector, None, report);
     }
-    // Its reader is upstream's; that ours reads both is what all of these files show.
+    // This vector is about upstream's reader. The other vectors show that this implementation reads
+    // both layouts.
     let reads_old: Option<bool> = report.section(file, "new_reader_reads_old_request");
     let ours = requests.first().is_some_and(|vector| {
         StreamRequest::from_gob(&request_of(vector).to_gob()) == Ok(request_of(vector))
@@ -182,7 +184,8 @@ fn request_of(vector: &Request) -> StreamRequest {
     }
 }
 
-/// `first_type`: what the writing process began with, if we write all of its fields.
+/// `first_type`: number of the first type of the writing process, if this implementation writes all
+/// of the vector's fields.
 fn request(section: &str, vector: &Request, first_type: Option<u32>, report: &mut Report) {
     let name = vector.name.clone().or(vector.i.map(|i| i.to_string()));
     let mut case = report.case(format!("{section}/request {}", name.unwrap_or_default()));
@@ -229,13 +232,13 @@ fn response(section: &str, vector: &Response, first_type: Option<u32>, report: &
     }
 }
 
-/// The number in Go's text; its other errors have none.
+/// Parses the number in Go's text; other errors of Go have none.
 fn number(text: &str) -> Option<u16> {
     let rest = text.strip_prefix("dmsg error ")?;
     rest.split(' ').next()?.parse().ok()
 }
 
-/// The number of our error, in the same way.
+/// Compares the error's number with Go's.
 fn check_error(case: &mut Case<'_>, ours: Option<ObjectError>, theirs: &str) {
     case.check("accepted", ours.is_none(), theirs.is_empty());
     let ours = match ours {
@@ -287,7 +290,7 @@ fn signed(section: &str, vector: &Signed, keys: &Keys, report: &mut Report) {
     check_error(&mut case, answer.err(), &vector.response_verify_error);
     drop(case);
 
-    // What we sign of the same fields verifies, and a response of ours to it.
+    // A request signed by this implementation verifies, and so does a response to it.
     let mut case = report.case(format!("{section}/signed {} by us", vector.i));
     let secret = |sk: &Hex| SecretKey::from_bytes(&sk.0).expect("a key of the vectors");
     let (a, b) = (secret(&keys.A_sk), secret(&keys.B_sk));
@@ -312,7 +315,7 @@ fn codes(section: &str, codes: &BTreeMap<u16, Code>, report: &mut Report) {
             ours.map(ErrorCode::is_temporary),
             code.temporary,
         );
-        // None of them is a timeout; ours are another type.
+        // None of Go's codes is a timeout; this implementation has a separate type for it.
         case.check("timeout", false, code.timeout);
         let start = format!("dmsg error {number} - ");
         let text = ours.map(|code| code.to_string()).unwrap_or_default();
@@ -324,7 +327,7 @@ fn codes(section: &str, codes: &BTreeMap<u16, Code>, report: &mut Report) {
     }
     let mut case = report.case(format!("{section}/error_codes, all"));
     let ours = ErrorCode::ALL.iter().map(|code| code.number());
-    // 308 came later.
+    // Code 308 is newer than the vectors.
     let ours: Vec<u16> = ours.filter(|number| *number != 308).collect();
     case.check("numbers", ours, codes.keys().collect::<Vec<_>>());
 }

@@ -1,17 +1,16 @@
-//! Bytes as the vectors write them.
+//! Bytes in the encoding of the vectors.
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Bytes written as lower-case hexadecimal digits.
+/// Bytes, encoded as lower-case hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Hex(pub(crate) Vec<u8>);
 
 impl Hex {
-    /// The bytes as an array.
+    /// Returns the bytes as an array.
     ///
-    /// # Panics
-    /// When there are not `N`.
+    /// # Panics Panics if the length is not `N`.
     pub(crate) fn array<const N: usize>(&self) -> [u8; N] {
         let length = self.0.len();
         <[u8; N]>::try_from(self.0.as_slice())
@@ -33,7 +32,7 @@ impl Serialize for Hex {
     }
 }
 
-/// `bytes` as the vectors write them.
+/// Encodes `bytes` as in the vectors.
 pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     HEXLOWER.encode(bytes.as_ref())
 }

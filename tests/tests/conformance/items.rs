@@ -1,4 +1,4 @@
-//! items.json: what is signed, where an item lies, what is too large.
+//! items.json: signed bytes, targets, and limits of items.
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -38,7 +38,7 @@ struct Vector {
 /// The only rule for values that the vectors do not list.
 const VALUE_RULE: &str = "byte i = (i*31 + i/256 + 7) mod 256";
 
-/// A value of this length by [`VALUE_RULE`].
+/// Returns a value of this length by [`VALUE_RULE`].
 pub(crate) fn value_by_rule(length: usize) -> Value {
     let bytes = (0..length).map(|i| (i * 31 + i / 256 + 7) as u8);
     Value::from(bytes.collect::<Vec<_>>())
@@ -96,7 +96,7 @@ fn check(vector: &Vector, report: &mut Report) {
     let digest = hex(item.digest());
     case.check("sign_payload_sha256", digest, &vector.sign_payload_sha256);
     if let Some(hash) = &vector.v_sha256 {
-        // An item of sequence, lengths and salt aside, the value alone decides this hash.
+        // The content hash covers value and salt; without a salt it is the hash of the value.
         let unsalted = Item {
             salt: Salt::default(),
             ..item.clone()
@@ -108,7 +108,8 @@ fn check(vector: &Vector, report: &mut Report) {
     case.check("verify_ok", verdict.is_ok(), vector.verify_ok);
     case.check("verify_error", text(verdict), &vector.verify_error);
 
-    // The same item signed by us differs in the signature alone, and is judged alike.
+    // The same item signed by this implementation differs only in the signature, and has the same
+    // verdict.
     let secret = SecretKey::from_bytes(&vector.sk.0).expect("a good secret key");
     let ours = Item::sign(&secret, seq, value, item.salt.clone());
     case.check(
@@ -119,7 +120,7 @@ fn check(vector: &Vector, report: &mut Report) {
     case.check("own target", ours.target(), &vector.target);
     case.check("key", ours.key, &vector.k);
 
-    // Go's text, both ways. Long texts are listed by length and hash.
+    // Go's JSON, in both directions. Long texts are listed by length and hash.
     let json = encode_item(&item.clone().into());
     if let Some(theirs) = &vector.json {
         case.check("json", String::from_utf8_lossy(&json), theirs);
@@ -143,7 +144,7 @@ fn check(vector: &Vector, report: &mut Report) {
     }
 }
 
-/// Go's text. What follows the signature's colon depends on the Go version.
+/// Returns Go's error text. Its part after the signature's colon depends on the version of Go.
 fn text(verdict: Result<(), ItemError>) -> String {
     verdict
         .err()

@@ -1,4 +1,4 @@
-//! keys.json: loading keys, node ids, Diffie-Hellman, hexadecimal text in messages.
+//! keys.json: parsing of keys, node ids, Diffie-Hellman, and hexadecimal text in messages.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ struct SecretKeyCheck {
     sk: Hex,
     note: String,
     accepted: bool,
-    /// Go's text; ours are typed.
+    /// Go's error text; this implementation's errors are typed.
     #[serde(rename = "error")]
     _error: String,
 }
@@ -39,7 +39,7 @@ struct SecretKeyCheck {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PublicKeyCheck {
-    /// Only for Diffie-Hellman.
+    /// Present for Diffie-Hellman only.
     sk: Option<Hex>,
     pk: Hex,
     note: String,
@@ -83,7 +83,7 @@ pub(crate) fn run(file: &Value, report: &mut Report) {
         let mut case = report.case(format!("ecdh/{i}"));
         let shared = diffie_hellman(&ecdh.sk, &ecdh.pk);
         case.check("ecdh", shared, &ecdh.ecdh);
-        // The vector's own consistency: the point that is hashed.
+        // The vector must be consistent: this is the point that is hashed.
         let point = PublicKey::from_bytes(&ecdh.shared_point_compressed.0);
         let hashed = point.map(|point| point.id()).ok();
         case.check("shared_point_compressed", hashed, &ecdh.ecdh);
@@ -114,7 +114,7 @@ pub(crate) fn run(file: &Value, report: &mut Report) {
     }
 }
 
-/// The bytes of a key or signature in a message's JSON, both steps of checking included.
+/// Returns the bytes of a key or signature in a message's JSON, after both steps of validation.
 fn decode_text(kind: &TextKind, text: &str) -> Option<Vec<u8>> {
     let field = match kind {
         TextKind::Pubkey => "k",

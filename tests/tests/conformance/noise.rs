@@ -32,7 +32,7 @@ struct Keys {
     ephemeral_pk: Hex,
 }
 
-/// The chaining and cipher keys stay inside; what follows from them is compared.
+/// Chaining and cipher keys are not accessible; values derived from them are compared.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
@@ -178,7 +178,7 @@ pub(crate) fn run(file: &Value, report: &mut Report) {
         dh(&key(&[1; 32]), &key(&[2; 32])).len(),
         &file["dh_len"],
     );
-    // The note is prose; what it says is compared in every handshake's DH outputs.
+    // The note is prose; the DH outputs of every handshake confirm it.
     let noted = "DH output = SHA256(compressed shared point) followed by one zero byte";
     case.check("scipher_ecdh_note", noted, &file["scipher_ecdh_note"]);
 }
@@ -194,7 +194,7 @@ fn dh(secret: &SecretKey, other: &SecretKey) -> Vec<u8> {
     output
 }
 
-/// Both sides of one handshake, with the vector's ephemeral keys.
+/// Returns both sides of a handshake with the vector's ephemeral keys.
 fn sides(pattern: &str, keys: [&Hex; 4]) -> [Handshake; 2] {
     let [static_i, ephemeral_i, static_r, ephemeral_r] = keys.map(|sk| key(&sk.0));
     let (public_i, public_r) = (static_i.public(), static_r.public());
@@ -221,7 +221,7 @@ impl Vector {
         sides(&self.pattern, keys)
     }
 
-    /// Runs the handshake on our own messages.
+    /// Runs the handshake with this implementation's messages.
     fn transports(&self) -> [Transport; 2] {
         let [mut initiator, mut responder] = self.sides();
         for message in &self.messages {
@@ -267,7 +267,7 @@ fn handshake(name: &str, vector: &Vector, report: &mut Report) {
             framed(&bytes),
             &message.framed,
         );
-        // The other side gets Go's bytes, not ours.
+        // The other side gets Go's bytes, so that a difference does not propagate.
         let read = to.read_message(&message.message.0);
         case.check(&format!("message {i} read"), read.is_ok(), true);
         for (side, state) in [("writer", &*from), ("reader", &*to)] {
@@ -353,7 +353,7 @@ fn keys_and_names(vector: &Vector, case: &mut Case<'_>) {
     }
 }
 
-/// The keys themselves do not leave the handshake: what they seal is compared.
+/// The keys are not accessible; records sealed with them are compared.
 fn split_keys(vector: &Vector, case: &mut Case<'_>) {
     fn sealed(sealer: &mut Sealer) -> String {
         let mut record = Vec::new();
@@ -441,8 +441,8 @@ fn reject(name: &str, vector: &Vector, rejection: &Rejection, report: &mut Repor
         ours,
         go_kind(&rejection.decrypt_unsafe_error),
     );
-    // Go's counter moves to a forged record's nonce, so that a forger can shut out good records.
-    // Ours moves only to nonces that were authentic.
+    // Go's counter moves to the nonce of a forged record, so that an attacker can make it reject
+    // valid records. This implementation's counter moves only to authenticated nonces.
     let after = match rejection.decrypt_unsafe_error.is_empty() {
         true => rejection.responder_dec_nonce_after,
         false => rejection.responder_dec_nonce_before,
@@ -459,7 +459,7 @@ fn kind(error: NoiseError) -> &'static str {
     }
 }
 
-/// Go's error texts as kinds. Where Go panics we say that the key is invalid.
+/// Classifies Go's error texts. Where Go panics, this implementation reports an invalid key.
 fn go_kind(error: &str) -> Option<&str> {
     [
         ("PANIC: ", "invalid key"),

@@ -1,4 +1,4 @@
-//! `pending.toml`: vectors that no code covers yet, and what owes them.
+//! `pending.toml`: vectors that no code covers yet.
 
 use std::collections::BTreeSet;
 
@@ -24,12 +24,12 @@ struct Entry {
 }
 
 impl Pending {
-    /// Reads `pending.toml`.
+    /// Parses `pending.toml`.
     pub(crate) fn parse(text: &str) -> Result<Self, toml::de::Error> {
         toml::from_str(text)
     }
 
-    /// Whether this section waits for its code.
+    /// Returns whether a section is pending.
     pub(crate) fn owes(&self, file: &str, section: &str) -> bool {
         self.pending.iter().any(|entry| {
             let sections = entry.sections.as_ref();
@@ -37,7 +37,7 @@ impl Pending {
         })
     }
 
-    /// What of a file waits, and for whom.
+    /// Describes what is pending in a file, and in which part of the project.
     pub(crate) fn owed(&self, file: &str) -> Vec<String> {
         let entries = self.pending.iter().filter(|entry| entry.file == file);
         entries
@@ -51,7 +51,7 @@ impl Pending {
             .collect()
     }
 
-    /// The files named.
+    /// Returns the files that are mentioned.
     pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
         self.pending.iter().map(|entry| entry.file.as_str())
     }

@@ -1,4 +1,4 @@
-//! pq_noise.json: handshakes of 2026, which offer and answer a post-quantum half, alone and with
+//! pq_noise.json: handshakes of 2026, which offer a post-quantum part, with each other and with
 //! older sides; and the window of a session's nonces.
 
 use chacha20poly1305::aead::KeyInit;
@@ -190,8 +190,8 @@ impl Vector {
         }
     }
 
-    /// One of our sides with what the recorded one drew; none where a bare library wrote what no
-    /// code of DMSG writes.
+    /// Returns a side of this implementation with the random values of the recorded one; `None`
+    /// where the record comes from a bare library and matches no DMSG code.
     fn ours(&self, side: Side) -> Option<Handshake> {
         let (party, _) = self.party(side);
         let hybrid = match party.code.as_str() {
@@ -217,7 +217,7 @@ impl Vector {
     }
 }
 
-/// One side as ours, the other as recorded.
+/// Runs one side with this implementation, and the other one from the record.
 fn one_side(vector: &Vector, side: Side, report: &mut Report) {
     let (Vector { pattern, name, .. }, (_, keys)) = (vector, vector.party(side));
     let who = format!("{side:?}").to_lowercase();
@@ -296,7 +296,7 @@ fn one_side(vector: &Vector, side: Side, report: &mut Report) {
     }
 }
 
-/// Payloads of a hybrid handshake, by the lengths of its messages.
+/// Returns the payload sizes of a hybrid handshake, computed from the lengths of its messages.
 fn payload_sizes() -> [usize; 2] {
     let [one, other] = [[1; 32], [2; 32]].map(|bytes| key(&Hex(bytes.to_vec())));
     let fresh = |byte| Ephemeral::from_entropy(&[byte; 32]);
@@ -309,7 +309,7 @@ fn payload_sizes() -> [usize; 2] {
     [first.len() - 49, second.len() - 49]
 }
 
-/// One side demands the post-quantum half and the other does not know it.
+/// One side requires the post-quantum part, and the other does not support it.
 fn require(strict: &Strict, report: &mut Report) {
     let Strict {
         pattern,

@@ -1,5 +1,5 @@
-//! Collects comparisons of our results with Go's, then reconciles them with the stated
-//! differences.
+//! Collects comparisons of this implementation's results with Go's, and reconciles them with the
+//! stated differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
@@ -10,19 +10,19 @@ use serde_json::Value;
 
 use crate::differences::Expected;
 
-/// Failures and mismatches printed in full.
+/// Maximum number of failures and mismatches printed in full.
 const SHOWN: usize = 20;
-/// Characters printed of a value.
+/// Maximum number of characters printed of a value.
 const SHOWN_CHARS: usize = 300;
 
-/// Which comparison: the case's name, the operation within it for traces, and the field.
+/// Identifies a comparison: the case's name, the operation within a trace, and the field.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct At {
-    /// `section/name`, or whatever the runner calls the case.
+    /// `section/name`, or another name chosen by the runner.
     pub(crate) case: String,
     /// Index of the operation in a trace.
     pub(crate) op: Option<usize>,
-    /// What was compared.
+    /// Name of the compared field.
     pub(crate) field: String,
 }
 
@@ -39,11 +39,11 @@ impl Display for At {
 struct Mismatch {
     ours: Value,
     theirs: Value,
-    /// What `differences.toml` must state.
+    /// The result that `differences.toml` must state.
     stated: Value,
 }
 
-/// What one file's runners found.
+/// Results of the runners of one file.
 #[derive(Default)]
 pub(crate) struct Report {
     cases: BTreeSet<(String, Option<usize>)>,
@@ -53,12 +53,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Starts a case. Names are unique in a file, so begin them with the section.
+    /// Starts a case. Names are unique within a file, so start them with the section.
     pub(crate) fn case(&mut self, name: impl Display) -> Case<'_> {
         self.start(name.to_string(), None)
     }
 
-    /// Starts one operation of a trace.
+    /// Starts an operation of a trace.
     pub(crate) fn op(&mut self, trace: impl Display, op: usize) -> Case<'_> {
         self.start(trace.to_string(), Some(op))
     }
@@ -75,8 +75,8 @@ impl Report {
         }
     }
 
-    /// Reads one section into its type. Give the type `#[serde(deny_unknown_fields)]`, so that
-    /// nothing in a vector goes unread. On failure, notes it and returns nothing.
+    /// Deserializes a section. Its type needs `#[serde(deny_unknown_fields)]`, so that no part of a
+    /// vector is ignored. An error is a failure, and returns `None`.
     pub(crate) fn section<T: DeserializeOwned>(&mut self, file: &Value, name: &str) -> Option<T> {
         match serde_json::from_value(file[name].clone()) {
             Ok(section) => Some(section),
@@ -87,12 +87,12 @@ impl Report {
         }
     }
 
-    /// Notes something that no stated difference can excuse.
+    /// Adds a failure that no stated difference can excuse.
     pub(crate) fn fail(&mut self, place: &str, why: impl Display) {
         self.failures.push(format!("{place}: {why}"));
     }
 
-    /// Compares what differed with what was stated.
+    /// Compares the mismatches with the stated differences.
     pub(crate) fn reconcile(mut self, stated: Vec<Expected>) -> Reconciled {
         let mut differences = 0;
         for Expected { at, ours, source } in stated {
@@ -131,7 +131,7 @@ impl Report {
     }
 }
 
-/// One case under comparison.
+/// A case being compared.
 pub(crate) struct Case<'r> {
     report: &'r mut Report,
     name: String,
@@ -151,8 +151,8 @@ impl Case<'_> {
         self.check_stated(field, ours, theirs, stated)
     }
 
-    /// Compares one field whose value depends on concrete keys. A difference is stated in
-    /// `differences.toml` as `stated`, our result in words or numbers that hold for any keys.
+    /// Compares a field whose value depends on concrete keys. A difference is stated in
+    /// `differences.toml` as `stated`, a description that holds for any keys.
     pub(crate) fn check_stated(
         &mut self,
         field: &str,
@@ -183,7 +183,7 @@ impl Case<'_> {
         equal
     }
 
-    /// Notes something that no stated difference can excuse.
+    /// Adds a failure that no stated difference can excuse.
     pub(crate) fn fail(&mut self, why: impl Display) {
         let op = self.op.map_or(String::new(), |op| format!(" op {op}"));
         self.report.fail(&format!("{}{op}", self.name), why);
@@ -210,7 +210,7 @@ fn cut(value: &Value) -> String {
     }
 }
 
-/// What remains after the stated differences.
+/// Results after reconciliation.
 pub(crate) struct Reconciled {
     cases: usize,
     checks: usize,
@@ -219,12 +219,12 @@ pub(crate) struct Reconciled {
 }
 
 impl Reconciled {
-    /// Whether all is as stated.
+    /// Returns whether everything is as stated.
     pub(crate) fn is_ok(&self) -> bool {
         self.failures.is_empty()
     }
 
-    /// The counts on one line.
+    /// Formats the counts in one line.
     pub(crate) fn summary(&self) -> String {
         format!(
             "{} cases, {} comparisons, {} stated differences, {} failures",

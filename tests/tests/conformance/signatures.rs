@@ -1,4 +1,4 @@
-//! signatures.json: which signatures Go accepts.
+//! signatures.json: signatures that Go accepts or rejects.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,7 +17,7 @@ struct Verification {
     sig: Hex,
     accept: bool,
     error: String,
-    /// The same decisions in another order; not ours to repeat.
+    /// The same results in a different order, which need not be repeated.
     #[serde(rename = "error_2026")]
     _error_2026: String,
 }
@@ -44,14 +44,15 @@ pub(crate) fn run(file: &Value, report: &mut Report) {
                 let text = ours.err().map_or(String::new(), |error| error.to_string());
                 case.check("error", text, &vector.error);
             }
-            // Such a key cannot be held, so nothing is ever verified with it.
+            // Such a key cannot be constructed, so that nothing is verified with it.
             Err(_) => {
                 case.check("accept", false, vector.accept);
             }
         }
     }
 
-    // Go's nonces are random, ours are RFC 6979's: each side accepts the other's.
+    // Go's nonces are random, this implementation's are RFC 6979's: each side accepts the other's
+    // signatures.
     let deterministic: Option<bool> = report.section(file, "signing_is_deterministic");
     let go: Option<SelfCheck> = report.section(file, "self_check");
     let Some(go) = go else { return };

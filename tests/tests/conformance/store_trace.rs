@@ -1,11 +1,13 @@
-//! store_trace.json: what Go's store does with the same items at the same times.
+//! store_trace.json: the behaviour of Go's store for the same items at the same times.
 //!
-//! Go evicts the oldest item on every node. Of ours only full nodes go by age, so the store
-//! runs as one here, with the trace's limits; its eviction by distance has tests of its own.
-//! Each item arrives over its signer's own stream, and the signers of mirrors are configured.
-//! Only mirrors signed by keys of the tiers, which Go never evicts, are put as the node's own.
+//! Go evicts the oldest item on every node, this implementation only on full nodes. The store
+//! therefore runs as a full node's, with the trace's limits; eviction by distance has its own
+//! tests. Each item arrives over its signer's own stream, and the signers of mirrors are
+//! configured. Mirrors signed by keys of the tiers, which Go never evicts, are put as the node's
+//! own.
 //!
-//! Each operation is compared on the same contents as Go's: where ours differ afterwards they
+//! Each operation starts from the same contents as Go's: after a difference the contents are made
+//! equal again, so that every stated difference has a single cause.
 //! are made equal again, so that a stated difference has one cause, not a tail of others.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +49,7 @@ struct Config {
     trusted: Vec<Hex>,
 }
 
-/// Any operation; which fields are there depends on `op`.
+/// An operation; `op` determines which fields are present.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Op {
@@ -105,7 +107,7 @@ impl Op {
     }
 }
 
-/// Go's JSON, read as a node reads it.
+/// Decodes Go's JSON as a node does.
 fn decode<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Arc<Item>>, D::Error> {
     let json = Json::deserialize(d)?.to_string();
     let item = decode_item(json.as_bytes()).map_err(D::Error::custom)?;
@@ -145,7 +147,8 @@ fn replay(traces: &[Trace], report: &mut Report) {
     }
 }
 
-/// One operation's results: ours, Go's, and where they differ ours in words without keys.
+/// Results of one operation: this implementation's, Go's, and for differences a description without
+/// keys.
 #[derive(Default)]
 struct Comparison {
     ours: Map<String, Json>,
@@ -153,7 +156,8 @@ struct Comparison {
     stated: Map<String, Json>,
 }
 
-/// Go's rule for two contents with one sequence, and ours, which gives all replicas the same.
+/// Rules for two contents with the same sequence number: Go's, and this implementation's, which
+/// makes all replicas equal.
 const FIRST_STAYS: &str = "the first stays";
 const SMALLER_STAYS: &str = "the smaller hash stays";
 
@@ -183,7 +187,7 @@ impl Comparison {
     }
 }
 
-/// What Go's store holds, by its answers: the item at each target, and since when.
+/// Contents of Go's store according to its results: the item at each target, and since when.
 #[derive(Default)]
 struct GoStore(BTreeMap<Target, (Arc<Item>, u64)>);
 
@@ -214,10 +218,10 @@ impl GoStore {
 
 struct Replay {
     store: Store,
-    /// Limits on items and on those outside the tiers, as the trace gives them.
+    /// Limits of all items and of those outside the tiers, from the trace.
     limits: (usize, usize),
     go: GoStore,
-    /// Every item of the trace so far, with the operation that brought it.
+    /// Every item of the trace so far, with the index of its operation.
     items: Vec<(usize, Arc<Item>)>,
 }
 
@@ -255,7 +259,7 @@ impl Replay {
             Kind::ExpireSweep => self.sweep(op, &mut result),
             Kind::Advance => {}
             Kind::SetFullNode => {
-                // A full node of ours has no limit on the number of items.
+                // A full node of this implementation has no limit of items.
                 let items = match op.value {
                     Some(true) => 0,
                     _ => self.limits.0,
@@ -309,7 +313,7 @@ impl Replay {
         self.add_evicted(&evicted, &holders, op, result);
     }
 
-    /// Of two contents that one signer gave the same sequence, the one that stays.
+    /// Returns the content that wins if one signer gave two contents the same sequence number.
     fn tie(&self, now: Time, target: &Target, item: &Arc<Item>) -> Option<Arc<Item>> {
         let held = self.store.get(now, target)?.item();
         let tied = (held.key, held.seq) == (item.key, item.seq) && !held.same_content(item);
@@ -331,7 +335,7 @@ impl Replay {
         }
     }
 
-    /// As a node does it: judged, quota reserved, signature checked, judged again.
+    /// Stores an item as a node does: precheck, reserve quota, verify the signature, admit.
     fn store_item(&mut self, now: Time, candidate: Candidate) -> Result<Admission, String> {
         if self.store.precheck(now, &candidate, 0).map_err(text)? == Precheck::Held {
             return self.store.confirm(now, &candidate).map_err(text);
@@ -418,7 +422,7 @@ impl Replay {
         );
         result.add("len_after", ours.len(), op.len_after);
         if result.has_tie() {
-            // Which of the two is held depends on their bytes; the sequence does not.
+            // Which of the two is stored depends on their bytes; the sequence number does not.
             return result.add("state", hash, op.state_hash.clone());
         }
         let stated = json!({ "more": only(&ours, &theirs), "less": only(&theirs, &ours) });
@@ -430,7 +434,7 @@ impl Replay {
         );
     }
 
-    /// Gives our store the contents of Go's where they differ, each item as old as there.
+    /// Makes the store's contents equal to Go's, with the same age of each item.
     fn make_equal(&mut self) {
         let ours = self.store.range(Target::default());
         let ours = ours.map(|(target, held)| (target, held.item()));
@@ -453,13 +457,13 @@ impl Replay {
         self.store.set_limits(max_items, public_items);
     }
 
-    /// What is held, expired or not.
+    /// Returns the stored item, whether it has expired or not.
     fn held_at(&self, target: &Target) -> Option<&Arc<Item>> {
         let (found, held) = self.store.range(*target).next()?;
         (found == target).then(|| held.item())
     }
 
-    /// What is held, by the operation that brought it.
+    /// Returns the index of the operation that stored each item.
     fn holders(&self) -> BTreeMap<Target, usize> {
         let held = self.store.range(Target::default());
         held.map(|(target, held)| (*target, self.op_of(held.item())))
@@ -490,7 +494,7 @@ impl Replay {
     }
 }
 
-/// In an order that depends on no key.
+/// Sorts a list, in an order that does not depend on keys.
 fn sorted<T: Ord>(list: impl Iterator<Item = T>) -> Vec<T> {
     let mut list: Vec<T> = list.collect();
     list.sort();
@@ -517,7 +521,7 @@ fn state_hash<'a>(state: impl Iterator<Item = (&'a Target, Seq)>) -> String {
     hex(&Sha256::digest(list.join(","))[..8])
 }
 
-/// Go's text, where Go has one.
+/// Returns Go's text, if Go has one.
 fn text(refusal: Refusal) -> String {
     match refusal {
         Refusal::Older | Refusal::Conflict | Refusal::Deleted => {
@@ -530,7 +534,7 @@ fn text(refusal: Refusal) -> String {
     }
 }
 
-/// The cause of an invalid signature depends on the version of Go's library.
+/// Removes the cause of an invalid signature, which depends on the version of Go's library.
 fn without_cause(error: &str) -> &str {
     match error.strip_prefix("dht: ") {
         Some(rest) => &error[..error.len() - rest.len() + rest.find(": ").unwrap_or(rest.len())],

@@ -1,5 +1,5 @@
-//! The stated differences hold for any keys and values: the same traces, signed anew by other
-//! keys and with other values, differ from Go in the same places and ways.
+//! The stated differences hold for any keys and values: the same traces with other keys and values
+//! differ from Go in the same way.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn the_stated_differences_hold_for_other_keys_and_values() {
     }
 }
 
-/// What takes the place of a trace's keys, values and targets.
+/// Replacements for a trace's keys, values and targets.
 struct Others {
     name: &'static str,
     targets: BTreeMap<Target, Target>,
@@ -70,7 +70,7 @@ impl Others {
         [value, self.name.as_bytes()].concat()
     }
 
-    /// The target that takes its place; some are not those of any item.
+    /// Replaces a target; some are not the target of any item.
     fn target(&self, target: &mut Hex) {
         let before = Target::from_bytes(target.array());
         target.0 = match self.targets.get(&before) {

@@ -58,7 +58,7 @@ struct ServiceVector {
 struct Decoding {
     accepted: bool,
     addr_hex: Hex,
-    /// Of Go's JSON library, mostly.
+    /// Mostly a text of Go's JSON library.
     #[serde(rename = "error")]
     _error: String,
     json: String,
@@ -185,7 +185,7 @@ fn service(vector: &ServiceVector, report: &mut Report) {
         list: vec![service.clone()],
     };
     case.check("json_of_slice", text(list.to_json()), &vector.json_of_slice);
-    // What Go prints by mistake: the address as numbers.
+    // Go's defect: the address is encoded as a list of numbers.
     let numbers = serde_json::to_string(&bytes.to_vec()).expect("numbers are JSON");
     let quoted = format!("\"{}\"", service.address);
     let by_value = vector.json_of_pointer.replacen(&quoted, &numbers, 1);

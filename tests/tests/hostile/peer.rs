@@ -1,4 +1,4 @@
-//! A peer with a key of its own that says whatever it likes, over real TCP.
+//! A hostile peer with its own key, over real TCP.
 
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,26 +14,26 @@ use skydht_tokio::{
     Dht, Salt, Start as _, TcpNode, TcpOptions, TcpTransport, TokioRuntime, Transport as _, Value,
 };
 
-/// Long enough for any loaded machine; only a failing test waits for it.
+/// Longest wait; only a failing test reaches it.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// `future`, which a failing test would wait for without end.
+/// Awaits `future`, with a timeout.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     let result = tokio::time::timeout(DEADLINE, future).await;
     result.expect("nothing came of it in time")
 }
 
-/// The secret key made from `n`.
+/// Returns the secret key derived from `n`.
 pub(crate) fn secret(n: u8) -> SecretKey {
     SecretKey::from_entropy(&[n; 32])
 }
 
-/// A loopback address with any free port.
+/// Returns a loopback address with any free port.
 pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
-/// An honest node that starts from `bootstrap`.
+/// Starts an honest node that bootstraps from `bootstrap`.
 pub(crate) async fn honest(n: u8, bootstrap: Vec<BootstrapPeer>) -> Dht {
     let mut node = TcpNode::new(secret(n), Some(loopback()));
     node.seed = Some(Seed::from_number(n.into()));
@@ -41,7 +41,7 @@ pub(crate) async fn honest(n: u8, bootstrap: Vec<BootstrapPeer>) -> Dht {
     node.start().await.unwrap()
 }
 
-/// How to start from a node.
+/// Returns the bootstrap peer for a node.
 pub(crate) fn at(node: &Dht) -> BootstrapPeer {
     BootstrapPeer {
         key: node.key(),
@@ -49,25 +49,25 @@ pub(crate) fn at(node: &Dht) -> BootstrapPeer {
     }
 }
 
-/// The salt of all items here.
+/// Returns the salt of all items in these tests.
 pub(crate) fn salt() -> Salt {
     Salt::from("dmsg")
 }
 
-/// How often `node` counted `counter`.
+/// Returns the value of a node's counter.
 pub(crate) async fn count(node: &Dht, counter: Counter) -> u64 {
     node.snapshot().await.unwrap().counters.get(counter)
 }
 
-/// The victim and a friend, who checks that the victim still serves.
+/// The attacked node, and an honest one that checks that it still serves.
 pub(crate) struct Pair {
-    /// Whom the peer attacks.
+    /// The attacked node.
     pub(crate) victim: Dht,
     friend: Dht,
 }
 
 impl Pair {
-    /// Two nodes that know each other.
+    /// Starts two nodes that know each other.
     pub(crate) async fn new() -> Self {
         let victim = honest(1, Vec::new()).await;
         let friend = honest(2, vec![at(&victim)]).await;
@@ -75,7 +75,7 @@ impl Pair {
         Self { victim, friend }
     }
 
-    /// The victim takes an item from its friend and gives it back.
+    /// Checks that the attacked node stores an item of the honest one and returns it.
     pub(crate) async fn still_serves(&self) {
         let value = Value::new(b"served");
         let put = self.friend.put(salt(), value, PutOptions::default());
@@ -84,27 +84,27 @@ impl Pair {
         let request = GetRequest::of(self.friend.key(), salt(), ReadPolicy::Local);
         let read = soon(self.victim.get(request)).await.unwrap();
         assert_eq!(read.item.value.as_bytes(), b"served");
-        // The misuse counter belongs to the driver: hostile input never breaks the contract.
+        // The driver counts misuse of the core's interface, which hostile input must not cause.
         assert_eq!(self.victim.driver_stats().await.unwrap().misuse, 0);
     }
 
-    /// Whether the victim lists a key.
+    /// Returns whether the attacked node's routing table contains a key.
     pub(crate) async fn lists(&self, key: &PublicKey) -> bool {
         let peers = self.victim.peers().await.unwrap();
         peers.iter().any(|peer| peer.key == *key)
     }
 }
 
-/// What a hostile server answers to a request's method and body.
+/// Returns the response to a request with this method and body.
 pub(crate) type Lies = dyn Fn(u8, &[u8]) -> Option<Vec<u8>> + Send + Sync;
 
-/// The hostile peer. Its handshake is honest: its key is proven.
+/// The hostile peer. Its handshake is honest, so that its key is proven.
 pub(crate) struct Hostile {
     transport: Arc<TcpTransport<TokioRuntime>>,
 }
 
 impl Hostile {
-    /// One that listens.
+    /// Starts a peer that listens.
     pub(crate) async fn new(n: u8) -> Self {
         let mut options = TcpOptions::default();
         options.listen = Some(loopback());
@@ -113,12 +113,12 @@ impl Hostile {
         Self { transport }
     }
 
-    /// Its key.
+    /// Returns its key.
     pub(crate) fn key(&self) -> PublicKey {
         self.transport.local_key()
     }
 
-    /// How to start from it.
+    /// Returns the bootstrap peer for it.
     pub(crate) fn at(&self) -> BootstrapPeer {
         BootstrapPeer {
             key: self.key(),
@@ -126,7 +126,7 @@ impl Hostile {
         }
     }
 
-    /// A stream to `victim`.
+    /// Opens a stream to `victim`.
     pub(crate) async fn open(&self, victim: &Dht) -> Stream {
         let addrs = victim.local_addr().into_iter().collect();
         let open = self
@@ -135,17 +135,17 @@ impl Hostile {
         soon(open).await.unwrap().0
     }
 
-    /// Writes `bytes` and returns all that the victim answers until it closes the stream.
+    /// Writes `bytes`, and returns the response until `victim` closes the stream.
     pub(crate) async fn say(&self, victim: &Dht, bytes: &[u8]) -> Vec<u8> {
         let mut stream = self.open(victim).await;
-        // The victim may close in the middle.
+        // The stream may be closed during the write.
         let _ = soon(stream.write_all(bytes)).await;
         let mut answer = Vec::new();
         let _ = soon(stream.read_to_end(&mut answer)).await;
         answer
     }
 
-    /// As [`Hostile::say`], but says that no more comes.
+    /// Does as [`Hostile::say`], and closes its side of the stream after writing.
     pub(crate) async fn break_off(&self, victim: &Dht, bytes: &[u8]) -> Vec<u8> {
         let mut stream = self.open(victim).await;
         soon(stream.write_all(bytes)).await.unwrap();
@@ -155,7 +155,7 @@ impl Hostile {
         answer
     }
 
-    /// Answers every request with `lies`; none closes the stream.
+    /// Answers one request per stream with `lies` and closes the stream; `None` sends no answer.
     pub(crate) fn serve(&self, lies: Arc<Lies>) {
         let transport = Arc::clone(&self.transport);
         tokio::spawn(async move {
@@ -181,7 +181,7 @@ impl Hostile {
     }
 }
 
-/// A frame around a body.
+/// Encodes a frame with this body.
 pub(crate) fn frame(method: u8, body: &[u8]) -> Vec<u8> {
     let mut out = (body.len() as u32 + 1).to_be_bytes().to_vec();
     out.push(method);

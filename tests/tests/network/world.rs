@@ -14,7 +14,7 @@ use skydht_driver::transport::memory::MemoryNetwork;
 use skydht_driver::{Dht, StartOptions, Verifier};
 use skydht_runtime::virtual_time::VirtualTime;
 
-/// Virtual time and a network in memory. Node `n` has the key made from `n`.
+/// Virtual time, and a network in memory. The key of node `n` is derived from `n`.
 pub(crate) struct World {
     seed: u64,
     time: VirtualTime,
@@ -22,7 +22,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// An empty one.
+    /// Creates a world without nodes.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    /// `n` nodes that are ready; the first is where the others start from.
+    /// Starts `n` nodes and waits until they are ready; the others bootstrap from the first one.
     pub(crate) fn nodes(&self, n: u64) -> Vec<Dht> {
         let nodes: Vec<_> = (0..n).map(|n| self.start(n, config(n))).collect();
         let ready = self.run(join_all(nodes.iter().map(Dht::ready)));
@@ -39,7 +39,7 @@ impl World {
         nodes
     }
 
-    /// Node `n`, which serves nobody.
+    /// Starts node `n` without serving requests.
     pub(crate) fn client(&self, n: u64) -> Dht {
         let mut config = config(n);
         config.serve = false;
@@ -65,21 +65,21 @@ impl World {
         .unwrap()
     }
 
-    /// Ends nodes without a goodbye: their connections break, nobody reaches them any more.
+    /// Crashes nodes: their connections break, and they can no longer be reached.
     pub(crate) fn crash(&self, nodes: Vec<Dht>) {
         for node in nodes {
             self.network.disconnect(&node.key());
-            // Takes the place, then leaves it empty.
+            // Replaces the crashed node's transport by one that is dropped immediately.
             drop(self.network.transport(node.key()));
         }
     }
 
-    /// Runs the world until `future` completes.
+    /// Advances virtual time until `future` completes.
     pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
         self.time.run_until(future).unwrap()
     }
 
-    /// Lets time pass.
+    /// Advances virtual time.
     pub(crate) fn pass(&self, duration: Duration) {
         self.time.advance(duration).unwrap();
     }
@@ -110,18 +110,18 @@ fn salt() -> Salt {
     Salt::from("dmsg")
 }
 
-/// Publishes a node's one item.
+/// Publishes the single item of a node.
 pub(crate) async fn put(node: &Dht, value: &[u8]) -> Result<PutOutcome, PutError> {
     let options = PutOptions::default();
     node.put(salt(), Value::new(value), options).await
 }
 
-/// The item of node `n`.
+/// Returns a request for the item of node `n`.
 pub(crate) fn request(n: u64, policy: ReadPolicy) -> GetRequest {
     GetRequest::of(key(n), salt(), policy)
 }
 
-/// Reads the item of node `n`, as fresh as can be.
+/// Reads the freshest version of node `n`'s item.
 pub(crate) async fn get(node: &Dht, n: u64) -> Result<GetOutcome, GetError> {
     node.get(request(n, ReadPolicy::Freshest)).await
 }

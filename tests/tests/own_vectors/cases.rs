@@ -1,4 +1,4 @@
-//! What the frozen vectors hold.
+//! Cases of the frozen vectors.
 
 use core::time::Duration;
 
@@ -323,7 +323,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
     ]
 }
 
-/// Names, and texts of the field `ext` of a request.
+/// Names, and values of the field `ext` of a request.
 pub(crate) const READING: &[(&str, &str)] = &[
     ("nothing but the version", r#"{"v":1}"#),
     ("no version", r#"{"serve":true}"#),
@@ -357,7 +357,7 @@ pub(crate) const READING: &[(&str, &str)] = &[
     ("a bind that is no signature", r#"{"v":1,"bind":"00"}"#),
 ];
 
-/// Name, secret, target and item.
+/// Returns name, secret, target and item of each case.
 pub(crate) fn binds() -> Vec<(&'static str, u8, Target, Item)> {
     let item = |n| item(n, Value::new(b"v"));
     vec![

@@ -1,16 +1,16 @@
-//! Every kind of input and command there is. A new one does not compile until it stands here,
-//! and then the journals must hold it.
+//! All kinds of inputs and commands. A new kind does not compile until it is listed here, and then
+//! the journals must contain it.
 
 use skydht_core::node::{Command, Input};
 
 macro_rules! kinds {
     ($function:ident, $all:ident, $type:ty, $($name:literal: $pattern:pat,)*) => {
-        /// Its name.
+        /// Returns the name of the kind.
         pub(crate) fn $function(what: &$type) -> &'static str {
             match what { $($pattern => $name,)* }
         }
 
-        /// All names.
+        /// Names of all kinds.
         pub(crate) const $all: &[&str] = &[$($name,)*];
     };
 }
