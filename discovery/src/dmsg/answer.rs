@@ -99,7 +99,8 @@ impl Answer {
     /// Parses the response to `call`. Unreadable entries in lists are skipped. No signature is
     /// verified.
     ///
-    /// # Errors [`AnswerError`]; a refusal with an unknown text is [`Refusal::Unexpected`].
+    /// # Errors
+    /// [`AnswerError`]; a refusal with an unknown text is [`Refusal::Unexpected`].
     pub fn read(call: &Call, response: &Response) -> Result<Self, AnswerError> {
         let body = response.body();
         // These statuses are unambiguous, whatever the body contains.

@@ -62,8 +62,9 @@ impl Index {
     /// Sets an owner's record under a salt; `None` removes it. Records under salts that are not
     /// indexed are ignored.
     ///
-    /// # Errors [`RecordError`] if the record is unreadable; the owner's previous record under this
-    /// salt is removed.
+    /// # Errors
+    /// [`RecordError`] if the record is unreadable; the owner's previous record under this salt is
+    /// removed.
     pub fn update(
         &mut self,
         salt: &[u8],

@@ -31,7 +31,8 @@ pub struct Claim {
 impl Claim {
     /// Returns the transport, with the label of the first edge that lists it.
     ///
-    /// # Panics Never: a claim without an edge that lists it is removed.
+    /// # Panics
+    /// Never: a claim without an edge that lists it is removed.
     #[must_use]
     pub fn transport(&self) -> &Transport {
         let listed = self.by.iter().flatten().next();

@@ -158,8 +158,8 @@ impl Publisher {
     /// that is still waiting is replaced. [`Content::Gone`] for a record that was never published
     /// is ignored.
     ///
-    /// # Errors [`SetError`]; the previous content remains wanted.
-    /// [`SetError`]; what was wanted before still is.
+    /// # Errors
+    /// [`SetError`]; the previous content remains wanted.
     pub fn set(&mut self, now: Mono, id: &RecordId, content: Content) -> Result<(), SetError> {
         let is_known = self.records.contains_key(id);
         if !is_known && content == Content::Gone {
