@@ -57,7 +57,8 @@ fn say(line: &str) {
 
 /// Runs the vectors of one file.
 ///
-/// # Panics Panics if a result is not as stated.
+/// # Panics
+/// Panics if a result is not as stated.
 pub(crate) fn check(file: &str, runners: &[Runner]) {
     let (directory, own) = directory();
     let path = directory.join(file);
@@ -125,7 +126,8 @@ fn run(file: &str, content: &Value, runners: &[Runner], pending: &Pending) -> Re
 
 /// Checks that every file is known, and that the lists mention only existing ones.
 ///
-/// # Panics Panics otherwise.
+/// # Panics
+/// Panics otherwise.
 pub(crate) fn check_directory(known: &[&str], runners: &[Runner]) {
     let (directory, own) = directory();
     let found: BTreeSet<String> = std::fs::read_dir(&directory)

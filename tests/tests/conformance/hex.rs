@@ -10,7 +10,8 @@ pub(crate) struct Hex(pub(crate) Vec<u8>);
 impl Hex {
     /// Returns the bytes as an array.
     ///
-    /// # Panics Panics if the length is not `N`.
+    /// # Panics
+    /// Panics if the length is not `N`.
     pub(crate) fn array<const N: usize>(&self) -> [u8; N] {
         let length = self.0.len();
         <[u8; N]>::try_from(self.0.as_slice())

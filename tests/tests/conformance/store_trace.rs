@@ -8,7 +8,6 @@
 //!
 //! Each operation starts from the same contents as Go's: after a difference the contents are made
 //! equal again, so that every stated difference has a single cause.
-//! are made equal again, so that a stated difference has one cause, not a tail of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
