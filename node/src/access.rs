@@ -9,7 +9,7 @@ use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config, OpenFailure, PingError};
 use skydht_driver::{Dht, StartOptions};
 
-use crate::api::client::{Client, NOBODY};
+use crate::api::client::{Client, NO_NODE_HINT};
 use crate::api::register::RegisterBody;
 use crate::api::schema::{
     FullNodeBody, GetBody, ListBody, PingBody, PutRequest, ServicesBody, SyncBody, TransportsBody,
@@ -374,7 +374,7 @@ fn endpoint(state: &StateDir) -> Result<Endpoint> {
             ))
             .hint("it has just been started, or runs with --api-listen off; --api URL names one");
         }
-        failure(format!("no node runs on {dir}")).hint(NOBODY)
+        failure(format!("no node runs on {dir}")).hint(NO_NODE_HINT)
     })
 }
 

@@ -47,7 +47,8 @@ pub(crate) fn parse_size(text: &str) -> std::result::Result<u64, String> {
 /// Starts a journal at `path`. Returns `None` if the disk is full, which is no reason for a node to
 /// stop.
 ///
-/// # Errors The file exists and is not a journal, or cannot be created.
+/// # Errors
+/// The file exists and is not a journal, or cannot be created.
 pub(crate) fn begin(path: &Path, limit: u64) -> Result<Option<(FileRecorder, Written)>> {
     make_room(path)?;
     let file = match private_file::open_new(path) {

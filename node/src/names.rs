@@ -8,7 +8,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the addresses of a host, in the resolver's order and without duplicates.
 ///
-/// # Errors Why there are none, with the name.
+/// # Errors
+/// Why there are none, with the name.
 pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("cannot resolve {host}: {why}");
     let asked = tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((host, port)));

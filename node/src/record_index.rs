@@ -60,7 +60,8 @@ impl std::ops::Deref for IndexGuard<'_> {
 impl RecordIndex {
     /// Updates the index if necessary, and returns access to it.
     ///
-    /// # Errors [`Stopped`].
+    /// # Errors
+    /// [`Stopped`].
     pub(crate) async fn read(&self, dht: &Dht) -> Result<IndexGuard<'_>, Stopped> {
         let mut state = self.0.lock().await;
         let is_fresh = state.refreshed.is_some_and(|at| at.elapsed() < FRESH);

@@ -35,7 +35,7 @@ struct Inner {
 
 /// New records of a visor; a member that is `None` changes nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Given {
+pub(crate) struct NewRecords {
     pub(crate) transports: Option<Vec<Transport>>,
     pub(crate) services: Option<Vec<Service>>,
     pub(crate) address: Option<Option<VisorAddress>>,
@@ -78,17 +78,17 @@ impl Registering {
     }
 
     /// Replaces the given records; returns the new state.
-    pub(crate) fn set(&self, own: PublicKey, given: Given) -> RegistriesReport {
+    pub(crate) fn set(&self, own: PublicKey, new: NewRecords) -> RegistriesReport {
         let now = self.now();
         let records = {
             let mut registrar = self.registrar();
-            if let Some(list) = given.transports {
+            if let Some(list) = new.transports {
                 registrar.set_transports(now, list);
             }
-            if let Some(list) = given.services {
+            if let Some(list) = new.services {
                 registrar.set_services(now, list);
             }
-            if let Some(address) = given.address {
+            if let Some(address) = new.address {
                 registrar.set_address(now, address);
             }
             records(own, registrar.own())

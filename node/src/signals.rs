@@ -121,8 +121,9 @@ impl Signals {
 
     /// Returns the result of `stop`, unless another signal arrives first.
     ///
-    /// # Errors A signal arrived more than a second after the first one, or any signal if there was
-    /// none yet.
+    /// # Errors
+    /// A signal arrived more than a second after the first one, or any signal if there was none
+    /// yet.
     pub(crate) async fn unless_again<T>(&mut self, stop: impl Future<Output = T>) -> Result<T> {
         tokio::select! {
             stopped = stop => Ok(stopped),

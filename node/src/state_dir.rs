@@ -207,7 +207,8 @@ impl StateDir {
 
     /// Returns the API's address, if a node runs here, or crashed.
     ///
-    /// # Errors The file or its directory belongs to another user, or is damaged.
+    /// # Errors
+    /// The file or its directory belongs to another user, or is damaged.
     pub(crate) fn endpoint(&self) -> Result<Option<Endpoint>> {
         let path = self.endpoint_file();
         if path.symlink_metadata().is_err() {

@@ -19,7 +19,8 @@ const MOST_ASIDE: u32 = 100;
 /// to another key, is renamed and replaced by a new one: items that peers store are restored from
 /// them. A file that cannot be opened now is tried again later. Both are logged.
 ///
-/// # Errors The file is in use by another node, has a later version's format, or cannot be renamed.
+/// # Errors
+/// The file is in use by another node, has a later version's format, or cannot be renamed.
 pub(crate) fn open(
     settings: &Settings,
     state: &StateDir,

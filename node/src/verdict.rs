@@ -120,9 +120,9 @@ pub(crate) fn files(report: &FilesReport) -> Option<Reason> {
 /// are no peers, and without peers most other figures are meaningless.
 fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
     let is_new = status.uptime_ms < START_GRACE_MS;
-    let worst_at_once = if is_new { yellow } else { red };
+    let red_unless_new = if is_new { yellow } else { red };
     if let Some(waits_for) = &status.waits_for {
-        return Some(worst_at_once(
+        return Some(red_unless_new(
             Check::Start,
             "starting: it is not up yet",
             format!("waits for {waits_for}"),

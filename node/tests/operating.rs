@@ -181,7 +181,7 @@ fn every_cause_of_a_verdict_is_explained() {
     let source = source.split("#[cfg(test)]").next().unwrap();
     // The first text in the construction of a reason is its cause.
     let mut causes = Vec::new();
-    for call in ["yellow(", "red(", "worst_at_once("] {
+    for call in ["yellow(", "red(", "red_unless_new("] {
         for (at, _) in source.match_indices(call) {
             let rest = &source[at + call.len()..];
             // The check precedes the cause.

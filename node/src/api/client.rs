@@ -216,7 +216,7 @@ impl Client {
             Code::Unreachable,
             format_args!("no node answers at http://{}: {error}", self.authority),
         )
-        .hint(NOBODY)
+        .hint(NO_NODE_HINT)
     }
 
     fn late(&self, limit: Limit) -> Box<Failure> {
@@ -250,4 +250,4 @@ impl Client {
 }
 
 /// Hint shown when no node answers.
-pub(crate) const NOBODY: &str = "start one with `skydht run`, or join for this one operation with --bootstrap PK@HOST:PORT or --discovery URL";
+pub(crate) const NO_NODE_HINT: &str = "start one with `skydht run`, or join for this one operation with --bootstrap PK@HOST:PORT or --discovery URL";

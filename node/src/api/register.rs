@@ -8,7 +8,7 @@ use skydht_core::key::PublicKey;
 use skydht_discovery::record::{Service, Transport, VisorAddress};
 
 use crate::failure::{Code, Failure, Result};
-use crate::registering::Given;
+use crate::registering::NewRecords;
 
 /// Replaces what this visor registers. An absent member changes nothing; an empty list or text
 /// withdraws what was registered.
@@ -28,7 +28,7 @@ pub(crate) struct RegisterBody {
 
 impl RegisterBody {
     /// Validates the body: all of it must belong to the visor with the key `own`.
-    pub(crate) fn read(self, own: &PublicKey) -> Result<Given> {
+    pub(crate) fn read(self, own: &PublicKey) -> Result<NewRecords> {
         let wrong = |what: &str, index: usize, why: &dyn fmt::Display| {
             Failure::new(Code::Usage, format_args!("{what} {index}: {why}"))
         };
@@ -47,7 +47,7 @@ impl RegisterBody {
                 return Err(wrong("service", index, &"its address has another key"));
             }
         }
-        Ok(Given {
+        Ok(NewRecords {
             transports: self.transports,
             services: self.services,
             address: self.address.as_deref().map(address).transpose()?,

@@ -89,14 +89,14 @@ pub(crate) struct Doctor {
 
 /// The peer that a user names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Whom {
+pub(crate) enum PingTarget {
     /// The node that has the configured key.
     Myself,
     /// The peer with this key.
     Key(PublicKey),
 }
 
-impl std::str::FromStr for Whom {
+impl std::str::FromStr for PingTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -117,7 +117,7 @@ Examples:
 pub(crate) struct Ping {
     /// The peer: a public key, or `self` for the key file's key (with --bootstrap).
     #[arg(value_name = "PK")]
-    pub(crate) peer: Whom,
+    pub(crate) peer: PingTarget,
     /// Address to dial, if there is no session.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) addr: Option<SocketAddr>,

@@ -30,7 +30,7 @@ pub(crate) use found::{ServicesArgs, TransportsArgs};
 pub(crate) use full::{FullNode, List, Switch, Sync, parse_prefix};
 pub(crate) use gateway::GatewayArgs;
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
-pub(crate) use looks::{Doctor, Peers, Ping, Status, Top, Whom};
+pub(crate) use looks::{Doctor, Peers, Ping, PingTarget, Status, Top};
 pub(crate) use mirror::MirrorArgs;
 pub(crate) use mix::{Ask, Mix};
 pub(crate) use node::{ConfigCommand, Keygen, Run};

@@ -40,11 +40,11 @@ pub(crate) mod watch;
 use serde_json::json;
 
 use crate::cli::Common;
-use crate::config::{Given, Loaded, Sources, load};
+use crate::config::{Loaded, SourceValue, Sources, load};
 use crate::failure::Result;
 
 /// A configuration key that an option sets: the option, the key, and the value.
-pub(crate) type Flag = (&'static str, &'static str, Given);
+pub(crate) type Flag = (&'static str, &'static str, SourceValue);
 
 /// Loads the configuration from the file, the environment and these options, in this order.
 pub(crate) fn configuration(

@@ -16,25 +16,25 @@ use crate::{output, private_file};
 
 /// Signs a value and publishes it.
 pub(crate) async fn run(common: &Common, args: Put) -> Result<Exit> {
-    let given = given(&args)?;
-    let mut request = request(&args, &given)?;
+    let input = input(&args)?;
+    let mut request = request(&args, &input)?;
     let access = Access::open(common, &args.reach, Purpose::Sign).await?;
     // A temporary node does not stay to renew the item.
     request.once |= !access.stays();
-    let result = match given {
-        Given::Nothing | Given::Item(_) => access
+    let result = match input {
+        PutInput::Nothing | PutInput::Item(_) => access
             .put(&request)
             .await
             .and_then(|report| show(common, &report, &request)),
-        Given::List(array) => large::put_list(&access, common.json, &request, &array).await,
-        Given::Large(source) => large::put(&access, common.json, &request, source).await,
+        PutInput::List(array) => large::put_list(&access, common.json, &request, &array).await,
+        PutInput::Large(source) => large::put(&access, common.json, &request, source).await,
     };
     access.close().await;
     result
 }
 
 /// The value to publish.
-enum Given {
+enum PutInput {
     /// Deletes the item.
     Nothing,
     Item(Vec<u8>),
@@ -42,12 +42,12 @@ enum Given {
     Large(large::Source),
 }
 
-fn given(args: &Put) -> Result<Given> {
+fn input(args: &Put) -> Result<PutInput> {
     let mut source = match (&args.value, &args.file) {
-        _ if args.delete => return Ok(Given::Nothing),
+        _ if args.delete => return Ok(PutInput::Nothing),
         (Some(value), _) if value == "-" => source(Box::new(std::io::stdin()), None, "stdin")?,
-        (Some(value), _) if args.list => return Ok(Given::List(value.clone().into_bytes())),
-        (Some(value), _) => return Ok(Given::Item(value.clone().into_bytes())),
+        (Some(value), _) if args.list => return Ok(PutInput::List(value.clone().into_bytes())),
+        (Some(value), _) => return Ok(PutInput::Item(value.clone().into_bytes())),
         (None, Some(file)) => {
             let path = file.display().to_string();
             let file = private_file::open_data(file)?;
@@ -62,11 +62,11 @@ fn given(args: &Put) -> Result<Given> {
         let most = MAX_LARGE as u64;
         let read = source.rest.by_ref().take(most).read_to_end(&mut array);
         read.map_err(|error| unreadable("the list", &error))?;
-        return Ok(Given::List(array));
+        return Ok(PutInput::List(array));
     }
     Ok(match source.head.len() > MAX_VALUE_LEN {
-        true => Given::Large(source),
-        false => Given::Item(source.head),
+        true => PutInput::Large(source),
+        false => PutInput::Item(source.head),
     })
 }
 
@@ -111,15 +111,15 @@ pub(super) fn show(common: &Common, report: &PutReport, request: &PutRequest) ->
     Ok(Exit::Partial)
 }
 
-fn request(args: &Put, given: &Given) -> Result<PutRequest> {
-    let mut request = match given {
-        Given::Nothing => PutRequest {
+fn request(args: &Put, input: &PutInput) -> Result<PutRequest> {
+    let mut request = match input {
+        PutInput::Nothing => PutRequest {
             delete: true,
             ..PutRequest::default()
         },
-        Given::Item(value) => PutRequest::of(value),
+        PutInput::Item(value) => PutRequest::of(value),
         // A placeholder that passes validation; each chunk is validated on its own.
-        Given::List(_) | Given::Large(_) => PutRequest::of(b"chunks"),
+        PutInput::List(_) | PutInput::Large(_) => PutRequest::of(b"chunks"),
     };
     request.salt = args
         .salt
@@ -134,7 +134,7 @@ fn request(args: &Put, given: &Given) -> Result<PutRequest> {
     request.timeout_ms = args.timeout.map(super::millis);
     // The request is validated before any peer is contacted.
     request.read()?;
-    let in_chunks = matches!(given, Given::List(_) | Given::Large(_));
+    let in_chunks = matches!(input, PutInput::List(_) | PutInput::Large(_));
     if in_chunks && request.salt.len() > MAX_LARGE_SALT {
         return Err(Failure::new(
             Code::TooLarge,

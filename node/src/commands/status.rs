@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use crate::access::{Access, Purpose};
 use crate::api::schema::PingBody;
-use crate::cli::{Common, Ping, Status, Whom};
+use crate::cli::{Common, Ping, PingTarget, Status};
 use crate::color::Painted;
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
@@ -111,8 +111,8 @@ pub(crate) async fn ping(common: &Common, args: Ping) -> Result<Exit> {
     let access = Access::open(common, &args.reach, Purpose::Read).await?;
     let result = async {
         let pk = match args.peer {
-            Whom::Key(key) => key,
-            Whom::Myself => access.own_key().await?,
+            PingTarget::Key(key) => key,
+            PingTarget::Myself => access.own_key().await?,
         };
         let addr = args.addr;
         access.ping(&PingBody { pk, addr }).await

@@ -32,20 +32,20 @@ const OTHER_VARIABLES: &[&str] = &["SKYDHT_CONFIG", crate::keys::SECRET_KEY_VARI
 
 /// A value from an option or a variable.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Given {
+pub(crate) enum SourceValue {
     /// A JSON value, as in the file.
     Json(Value),
     /// A path, which may not be UTF-8.
     Path(PathBuf),
 }
 
-impl From<Value> for Given {
+impl From<Value> for SourceValue {
     fn from(value: Value) -> Self {
         Self::Json(value)
     }
 }
 
-impl From<PathBuf> for Given {
+impl From<PathBuf> for SourceValue {
     fn from(path: PathBuf) -> Self {
         Self::Path(path)
     }
@@ -61,7 +61,7 @@ pub(crate) struct Sources {
     /// The environment.
     pub(crate) environment: Environment,
     /// Keys set by options: the option, the key, and the value.
-    pub(crate) flags: Vec<(&'static str, &'static str, Given)>,
+    pub(crate) flags: Vec<(&'static str, &'static str, SourceValue)>,
 }
 
 impl Sources {
@@ -297,8 +297,8 @@ impl Loader {
             let given = match value.to_str() {
                 // An empty variable counts as unset, except for keys that may be empty texts.
                 Some("") if kind != Kind::Text => continue,
-                Some(text) => Given::Json(schema::value_of_text(kind, text)),
-                None => Given::Path(value.into()),
+                Some(text) => SourceValue::Json(schema::value_of_text(kind, text)),
+                None => SourceValue::Path(value.into()),
             };
             match self.set_given(&key, given) {
                 Ok(SetResult::Value) => {
@@ -322,7 +322,7 @@ impl Loader {
         }
     }
 
-    fn flags(&mut self, flags: &[(&'static str, &'static str, Given)]) {
+    fn flags(&mut self, flags: &[(&'static str, &'static str, SourceValue)]) {
         for (flag, name, given) in flags {
             match self.set_given(name, given.clone()) {
                 Ok(SetResult::Value) => drop(
@@ -337,15 +337,21 @@ impl Loader {
         }
     }
 
-    fn set_given(&mut self, name: &str, given: Given) -> std::result::Result<SetResult, SetError> {
+    fn set_given(
+        &mut self,
+        name: &str,
+        given: SourceValue,
+    ) -> std::result::Result<SetResult, SetError> {
         match given {
-            Given::Json(value) => self.set(name, &value),
-            Given::Path(path) if schema::key(name).is_some_and(|key| key.kind == Kind::Path) => {
+            SourceValue::Json(value) => self.set(name, &value),
+            SourceValue::Path(path)
+                if schema::key(name).is_some_and(|key| key.kind == Kind::Path) =>
+            {
                 schema::set_path(&mut self.settings, name, path)?;
                 Ok(SetResult::Value)
             }
             // The key is not a path: the value is wrong, if the key exists.
-            Given::Path(path) => match self.set(name, &Value::Null)? {
+            SourceValue::Path(path) => match self.set(name, &Value::Null)? {
                 _ if instead_of(name).is_some() => self.set(name, &Value::Bool(true)),
                 _ => Err(SetError::Value(format!("{path:?} is no UTF-8"))),
             },

@@ -19,7 +19,7 @@ pub(crate) use default_paths::no_path;
 pub(crate) use duration::parse_timeout;
 pub(crate) use edit::{with_key, without_key};
 pub(crate) use file::SyntaxError;
-pub(crate) use load::{Given, Loaded, Setting, Sources, canonical, load, variable_of};
+pub(crate) use load::{Loaded, Setting, SourceValue, Sources, canonical, load, variable_of};
 pub(crate) use schema::{KEYS, Kind, LIMITS, value_of_text};
 pub(crate) use settings::{
     Advertising, DmsgSettings, MirrorSettings, PeerAddress, RegisterSettings, Settings, StartPeer,

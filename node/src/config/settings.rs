@@ -311,7 +311,8 @@ pub(crate) struct Settings {
 impl Settings {
     /// Returns the state directory.
     ///
-    /// # Errors None is configured, and there is no home directory.
+    /// # Errors
+    /// None is configured, and there is no home directory.
     pub(crate) fn state(&self) -> Result<StateDir> {
         let path = self
             .state_dir
@@ -322,7 +323,8 @@ impl Settings {
 
     /// Returns the file with the secret key.
     ///
-    /// # Errors As [`Settings::state`], unless the file is configured.
+    /// # Errors
+    /// As [`Settings::state`], unless the file is configured.
     pub(crate) fn key_file(&self) -> Result<PathBuf> {
         match &self.key_file {
             Some(file) => Ok(file.clone()),

@@ -139,7 +139,7 @@ impl Directory {
         self.dialer.set(client, servers);
     }
 
-    /// Sends a request to the discovery, and records the result in `availability` and `sources`.
+    /// Sends a request to the discovery, and records the result in `state` and `sources`.
     fn asked<T: Send + 'static>(
         &self,
         call: BoxFuture<'static, Result<T, DiscoveryError>>,

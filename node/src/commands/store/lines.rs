@@ -109,7 +109,8 @@ impl<'a, R: BufRead> Lines<'a, R> {
 
     /// Returns the next line that is not empty; `None` at the end.
     ///
-    /// # Errors An I/O error of the text. A faulty line is not an error.
+    /// # Errors
+    /// An I/O error of the text. A faulty line is not an error.
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
         if let Some(line) = self.behind.take() {
             return Ok(Some(line));
