@@ -91,7 +91,7 @@ struct SessionTask<R: Runtime> {
     driver: Driver<Secure<R::Connection>>,
     /// `None` after its end.
     incoming: Option<Incoming>,
-    /// Streams of the peer's that the session had accepted when `incoming` was last found empty.
+    /// Number of accepted streams when `incoming` was last found empty; `None` before the first look.
     taken: Option<u64>,
     killed: oneshot::Receiver<()>,
     tick: BoxFuture<'static, ()>,
