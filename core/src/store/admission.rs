@@ -10,16 +10,16 @@ use crate::key::PublicKey;
 use crate::store::Store;
 use crate::store::candidate::{Candidate, Via};
 use crate::store::config::{StoreConfig, item_cost};
-use crate::store::held::{Class, Held, Standing, signed};
 use crate::store::life::ArrivalLife;
 use crate::store::merge::{Judgement, judge};
 use crate::store::refusal::Refusal;
+use crate::store::stored_item::{Class, Standing, StoredItem, signed};
 use crate::time::{Time, Unix};
 
 /// What admitting a candidate would do.
 pub(super) struct Evaluation {
     /// The item as it would be stored.
-    pub(super) newcomer: Held,
+    pub(super) newcomer: StoredItem,
     /// When it was vouched for and when it expires, as recorded, if that has to wait until
     /// the clock is set.
     pub(super) awaiting_wall_clock: Option<(Unix, Unix)>,
@@ -59,14 +59,14 @@ impl Store {
         }
         // The one search: each costs as much as hashing the item.
         let there = self.index.get(target);
-        let held = there.filter(|held| held.is_live(now));
-        let unswept = there.filter(|_| held.is_none());
+        let stored = there.filter(|stored| stored.is_live(now));
+        let unswept = there.filter(|_| stored.is_none());
         let mut conflict = false;
-        if let Some(held) = held {
-            match judge(&held.rank(), &rank) {
+        if let Some(stored) = stored {
+            match judge(&stored.rank(), &rank) {
                 Judgement::Same => return Ok(None),
                 Judgement::Newer { conflict: c } => conflict = c,
-                Judgement::Older { .. } if held.is_tombstone() => return Err(Refusal::Deleted),
+                Judgement::Older { .. } if stored.is_tombstone() => return Err(Refusal::Deleted),
                 Judgement::Older { conflict: true } => return Err(Refusal::Conflict),
                 Judgement::Older { conflict: false } => return Err(Refusal::Older),
             }
@@ -77,8 +77,8 @@ impl Store {
         }
         let tier = self.config.tier(&item.key);
         let life = ArrivalLife::of(now, self.config.ttl, candidate);
-        let standing = self.standing(now, held, (candidate, origin), &life);
-        let mut newcomer = Held::new(item.clone(), &rank, tier, standing);
+        let standing = self.standing(now, stored, (candidate, origin), &life);
+        let mut newcomer = StoredItem::new(item.clone(), &rank, tier, standing);
         newcomer.pinned = *via == Via::Local || item.key.id() == self.config.local;
         newcomer.set_vouched(life.vouched(now));
         newcomer.charged = self.charged(target, via);
@@ -92,12 +92,12 @@ impl Store {
             }
             newcomer.set_expires(Some(now.mono.plus(life.remaining)));
             awaiting_wall_clock = life.awaiting_wall_clock;
-            if let Some(before) = held {
+            if let Some(before) = stored {
                 newcomer.outlive(before);
             }
         }
         self.check_quotas(there, &newcomer)?;
-        if held.is_none() {
+        if stored.is_none() {
             self.check_distance(&newcomer, nearer)?;
         }
         let evict = self.room((target, there), &newcomer)?;
@@ -114,7 +114,7 @@ impl Store {
     fn standing(
         &self,
         now: Time,
-        held: Option<&Held>,
+        stored: Option<&StoredItem>,
         (candidate, origin): (&Candidate, Origin),
         life: &ArrivalLife,
     ) -> Standing {
@@ -126,9 +126,9 @@ impl Store {
         if origin == Origin::Mirror {
             return fresh;
         }
-        let mut standing = held
-            .filter(|held| held.origin() == Origin::Owner)
-            .map_or(fresh, Held::standing);
+        let mut standing = stored
+            .filter(|stored| stored.origin() == Origin::Owner)
+            .map_or(fresh, StoredItem::standing);
         if candidate.via.vouches(&candidate.item) {
             standing.vouch(now.mono, self.config.ttl);
         }
@@ -156,24 +156,24 @@ impl Store {
         }
     }
 
-    /// Whether an item there would bring back what is deleted: by a mark, or by a tombstone
+    /// Whether an item there would bring back what is deleted: by a marker, or by a tombstone
     /// that has expired but is not swept.
     pub(super) fn is_deleted(&self, now: Time, target: &Target, origin: Origin, seq: Seq) -> bool {
         let there = self.index.get(target);
-        let unswept = there.filter(|held| !held.is_live(now));
+        let unswept = there.filter(|stored| !stored.is_live(now));
         self.is_deleted_there(now, (target, unswept), origin, seq)
     }
 
     fn is_deleted_there(
         &self,
         now: Time,
-        (target, unswept): (&Target, Option<&Held>),
+        (target, unswept): (&Target, Option<&StoredItem>),
         origin: Origin,
         seq: Seq,
     ) -> bool {
-        self.deleted.covers(now, target, origin, seq)
-            || unswept.is_some_and(|held| {
-                held.is_tombstone() && (origin, seq) <= (held.origin(), held.item.seq)
+        self.tombstones.covers(now, target, origin, seq)
+            || unswept.is_some_and(|stored| {
+                stored.is_tombstone() && (origin, seq) <= (stored.origin(), stored.item.seq)
             })
     }
 
@@ -184,7 +184,7 @@ impl Store {
         &self,
         now: Time,
         candidate: &Candidate,
-        unswept: Option<&Held>,
+        unswept: Option<&StoredItem>,
         origin: Origin,
     ) -> bool {
         let Candidate { target, item, .. } = candidate;
@@ -193,14 +193,19 @@ impl Store {
             && !matches!(candidate.via, Via::Storage { .. });
         says_nothing
             && (self.expired_markers.covers(now, target, origin, item.seq)
-                || unswept.is_some_and(|held| (origin, item.seq) <= (held.origin(), held.item.seq)))
+                || unswept
+                    .is_some_and(|stored| (origin, item.seq) <= (stored.origin(), stored.item.seq)))
     }
 
     /// The quotas of publisher and sender. What takes the place of an item that counts
     /// already needs none.
-    fn check_quotas(&self, before: Option<&Held>, newcomer: &Held) -> Result<(), Refusal> {
+    fn check_quotas(
+        &self,
+        before: Option<&StoredItem>,
+        newcomer: &StoredItem,
+    ) -> Result<(), Refusal> {
         let publisher = &newcomer.item.key;
-        let counted = before.and_then(Held::publisher) == Some(*publisher);
+        let counted = before.and_then(StoredItem::publisher) == Some(*publisher);
         let limited = matches!(newcomer.class(), Class::Public | Class::Established);
         if limited && !counted {
             let reserved = self.reserved.publishers.get(publisher);
@@ -221,7 +226,7 @@ impl Store {
     }
 
     /// A regular node whose store fills up leaves new targets to those nearer.
-    fn check_distance(&self, newcomer: &Held, nearer: usize) -> Result<(), Refusal> {
+    fn check_distance(&self, newcomer: &StoredItem, nearer: usize) -> Result<(), Refusal> {
         let far = nearer >= self.config.k && !self.config.full_node;
         if far && self.is_filled(4, 5) && newcomer.class() != Class::Exempt {
             return Err(Refusal::Distance);
@@ -258,8 +263,8 @@ impl Store {
     /// would be among them it is refused.
     fn room(
         &self,
-        (target, before): (&Target, Option<&Held>),
-        newcomer: &Held,
+        (target, before): (&Target, Option<&StoredItem>),
+        newcomer: &StoredItem,
     ) -> Result<Vec<Target>, Refusal> {
         let mut over = self.excess(before, newcomer);
         let mut evict = Vec::new();
@@ -271,17 +276,17 @@ impl Store {
             if over.is_none() {
                 return Ok(evict);
             }
-            let Some(held) = self.index.get(&victim) else {
+            let Some(stored) = self.index.get(&victim) else {
                 continue;
             };
-            if self.goes_before(target, newcomer, &victim, held) {
+            if self.goes_before(target, newcomer, &victim, stored) {
                 return Err(match self.config.full_node {
                     true => Refusal::Full,
                     false => Refusal::Distance,
                 });
             }
             over.item = false;
-            over.bytes = over.bytes.saturating_sub(item_cost(&held.item));
+            over.bytes = over.bytes.saturating_sub(item_cost(&stored.item));
             evict.push(victim);
         }
         let exempt = newcomer.class() == Class::Exempt;
@@ -295,11 +300,11 @@ impl Store {
     /// What has to be freed. For the limits on numbers that is one item: so a store that is
     /// above them (because they were lowered, or by items of the tiers) does not grow, and an
     /// admission stays cheap.
-    fn excess(&self, before: Option<&Held>, newcomer: &Held) -> Excess {
-        let above = |cap: Cap, used: usize, of: &dyn Fn(&Held) -> usize| {
+    fn excess(&self, before: Option<&StoredItem>, newcomer: &StoredItem) -> Excess {
+        let above = |cap: Cap, used: usize, of: &dyn Fn(&StoredItem) -> usize| {
             cap.excess((used + of(newcomer)).saturating_sub(before.map_or(0, of)))
         };
-        let evictable = |held: &Held| usize::from(held.class() != Class::Exempt);
+        let evictable = |stored: &StoredItem| usize::from(stored.class() != Class::Exempt);
         let StoreConfig {
             max_items,
             max_bytes,
@@ -310,8 +315,8 @@ impl Store {
         let pool = above(public_items, self.index.evictable(), &evictable);
         Excess {
             item: items > 0 || pool > 0,
-            bytes: above(max_bytes, self.index.fill().bytes, &|held| {
-                item_cost(&held.item)
+            bytes: above(max_bytes, self.index.fill().bytes, &|stored| {
+                item_cost(&stored.item)
             }),
         }
     }
@@ -330,12 +335,18 @@ impl Store {
     }
 
     /// Whether a newcomer would itself be evicted before `victim`.
-    fn goes_before(&self, target: &Target, newcomer: &Held, victim: &Target, held: &Held) -> bool {
-        let (ours, theirs) = (newcomer.class(), held.class());
+    fn goes_before(
+        &self,
+        target: &Target,
+        newcomer: &StoredItem,
+        victim: &Target,
+        stored: &StoredItem,
+    ) -> bool {
+        let (ours, theirs) = (newcomer.class(), stored.class());
         if ours != theirs {
             ours < theirs
         } else if self.config.full_node {
-            (newcomer.expires(), target) < (held.expires(), victim)
+            (newcomer.expires(), target) < (stored.expires(), victim)
         } else {
             let local = &self.config.local;
             target.distance(local) > victim.distance(local)

@@ -1,4 +1,4 @@
-//! What a store is told: whom to trust, how long items live, how much to hold.
+//! What a store is given: whom to trust, how long items live, how much to hold.
 
 use alloc::collections::BTreeSet;
 use core::time::Duration;
@@ -18,7 +18,7 @@ pub fn item_cost(item: &Item) -> usize {
     item.value.as_bytes().len() + item.salt.as_bytes().len() + RECORD_OVERHEAD
 }
 
-/// What a store is told at its start.
+/// What a store is given at its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoreConfig {
     /// This node: items near it are the last to go, and its own are never evicted.
@@ -50,7 +50,7 @@ pub struct StoreConfig {
     /// Items that one peer may put, with any signer. Peers that are
     /// configured as whitelisted, trusted or mirror have no such limit.
     pub items_per_peer: Cap,
-    /// Marks of deleted items, and as many again of expired ones.
+    /// Markers of deleted items, and as many again of expired ones.
     pub deletion_marks: Cap,
 }
 

@@ -19,8 +19,8 @@ pub struct StoreFill {
     pub mirrors: usize,
     /// Tombstones.
     pub tombstones: usize,
-    /// Marks of deleted items.
+    /// Markers of deleted items.
     pub marks: usize,
-    /// Marks of owners' items that expired undeleted.
+    /// Markers of owners' items that expired undeleted.
     pub expired_marks: usize,
 }

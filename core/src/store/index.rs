@@ -15,8 +15,8 @@ use crate::id::{NodeId, Target};
 use crate::item::{Origin, Salt, Seq};
 use crate::store::config::{Tier, item_cost};
 use crate::store::fill::StoreFill;
-use crate::store::held::{Class, Held};
 use crate::store::key_counts::KeyCounts;
+use crate::store::stored_item::{Class, StoredItem};
 use crate::sync::{FingerprintTree, Version};
 use crate::time::Mono;
 
@@ -28,7 +28,7 @@ type SaltTag = u64;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Index {
     local: NodeId,
-    items: BTreeMap<Target, Held>,
+    items: BTreeMap<Target, StoredItem>,
     /// By class. What never expires is in none.
     expiry: [BTreeSet<(Mono, Head)>; 4],
     /// By class, without [`Class::Exempt`]: heads of the distances to this node.
@@ -63,7 +63,7 @@ impl Index {
         }
     }
 
-    pub(super) fn get(&self, target: &Target) -> Option<&Held> {
+    pub(super) fn get(&self, target: &Target) -> Option<&StoredItem> {
         self.items.get(target)
     }
 
@@ -73,7 +73,7 @@ impl Index {
     }
 
     /// From a target on, in order.
-    pub(super) fn range(&self, from: Target) -> impl Iterator<Item = (&Target, &Held)> {
+    pub(super) fn range(&self, from: Target) -> impl Iterator<Item = (&Target, &StoredItem)> {
         self.items.range(from..)
     }
 
@@ -97,9 +97,9 @@ impl Index {
     }
 
     /// Puts an item in its place and returns what was there.
-    pub(super) fn insert(&mut self, target: Target, held: Held) -> Option<Held> {
-        let new = version(&held);
-        let before = self.link(target, held);
+    pub(super) fn insert(&mut self, target: Target, stored: StoredItem) -> Option<StoredItem> {
+        let new = version(&stored);
+        let before = self.link(target, stored);
         if let Some(before) = &before {
             self.remove_version(&target, version(before));
         }
@@ -108,22 +108,22 @@ impl Index {
     }
 
     /// Takes an item out of every order.
-    pub(super) fn remove(&mut self, target: &Target) -> Option<Held> {
-        let held = self.unlink(target)?;
-        self.remove_version(target, version(&held));
-        Some(held)
+    pub(super) fn remove(&mut self, target: &Target) -> Option<StoredItem> {
+        let stored = self.unlink(target)?;
+        self.remove_version(target, version(&stored));
+        Some(stored)
     }
 
     /// Changes an item in its place. The fingerprints, which cost most, change only when the
     /// version does: a renewal changes none.
-    pub(super) fn change(&mut self, target: &Target, change: impl FnOnce(&mut Held)) {
-        let Some(mut held) = self.unlink(target) else {
+    pub(super) fn change(&mut self, target: &Target, change: impl FnOnce(&mut StoredItem)) {
+        let Some(mut stored) = self.unlink(target) else {
             return;
         };
-        let before = version(&held);
-        change(&mut held);
-        let after = version(&held);
-        self.link(*target, held);
+        let before = version(&stored);
+        change(&mut stored);
+        let after = version(&stored);
+        self.link(*target, stored);
         if before != after {
             self.remove_version(target, before);
             self.add_version(target, after);
@@ -144,49 +144,49 @@ impl Index {
     }
 
     /// Into every order but the fingerprints, in place of what it returns.
-    fn link(&mut self, target: Target, held: Held) -> Option<Held> {
-        let (class, head) = (held.class(), head_of(&target));
-        if let Some(expires) = held.expires() {
+    fn link(&mut self, target: Target, stored: StoredItem) -> Option<StoredItem> {
+        let (class, head) = (stored.class(), head_of(&target));
+        if let Some(expires) = stored.expires() {
             self.expiry[class as usize].insert((expires, head));
         }
         if let Some(far) = self.far.get_mut(class as usize) {
             far.insert(head ^ id_head(&self.local));
             self.evictable += 1;
         }
-        let seq = held.item.seq;
+        let seq = stored.item.seq;
         self.sequences.insert((seq, head));
-        self.salts.insert((tag_of(&held.item.salt), seq, head));
-        self.publishers.add(held.publisher());
-        self.peers.add_shared(held.charged.as_ref());
-        for (count, n) in counts(&mut self.fill, &held) {
+        self.salts.insert((tag_of(&stored.item.salt), seq, head));
+        self.publishers.add(stored.publisher());
+        self.peers.add_shared(stored.charged.as_ref());
+        for (count, n) in counts(&mut self.fill, &stored) {
             *count += n;
         }
-        let before = self.items.insert(target, held)?;
+        let before = self.items.insert(target, stored)?;
         self.leave_orders(&target, &before);
         Some(before)
     }
 
     /// Out of every order but the fingerprints.
-    fn unlink(&mut self, target: &Target) -> Option<Held> {
-        let held = self.items.remove(target)?;
-        self.leave_orders(target, &held);
-        Some(held)
+    fn unlink(&mut self, target: &Target) -> Option<StoredItem> {
+        let stored = self.items.remove(target)?;
+        self.leave_orders(target, &stored);
+        Some(stored)
     }
 
     /// Takes an item that is among all items no more out of the other orders.
-    fn leave_orders(&mut self, target: &Target, held: &Held) {
-        let (class, head) = (held.class(), head_of(target));
-        let (seq, salt) = (held.item.seq, &held.item.salt);
+    fn leave_orders(&mut self, target: &Target, stored: &StoredItem) {
+        let (class, head) = (stored.class(), head_of(target));
+        let (seq, salt) = (stored.item.seq, &stored.item.salt);
         // An entry stays while it means another item of the same head.
         let mut kept = [false; 4];
         for (_, other) in of_head(&self.items, head) {
             let (same_class, same_seq) = (other.class() == class, other.item.seq == seq);
-            kept[0] |= same_class && other.expires() == held.expires();
+            kept[0] |= same_class && other.expires() == stored.expires();
             kept[1] |= same_class;
             kept[2] |= same_seq;
             kept[3] |= same_seq && other.item.salt == *salt;
         }
-        if let Some(expires) = held.expires()
+        if let Some(expires) = stored.expires()
             && !kept[0]
         {
             self.expiry[class as usize].remove(&(expires, head));
@@ -203,9 +203,9 @@ impl Index {
         if !kept[3] {
             self.salts.remove(&(tag_of(salt), seq, head));
         }
-        self.publishers.remove(held.publisher().as_ref());
-        self.peers.remove(held.charged.as_deref());
-        for (count, n) in counts(&mut self.fill, held) {
+        self.publishers.remove(stored.publisher().as_ref());
+        self.peers.remove(stored.charged.as_deref());
+        for (count, n) in counts(&mut self.fill, stored) {
             *count -= n;
         }
     }
@@ -250,7 +250,9 @@ impl Index {
 
     fn expiring(&self, class: usize, at: Mono, head: Head) -> impl Iterator<Item = Target> {
         of_head(&self.items, head)
-            .filter(move |(_, held)| held.class() as usize == class && held.expires() == Some(at))
+            .filter(move |(_, stored)| {
+                stored.class() as usize == class && stored.expires() == Some(at)
+            })
             .map(|(target, _)| *target)
     }
 
@@ -264,7 +266,7 @@ impl Index {
             .flat_map(move |distance| {
                 let items = of_head(&self.items, distance ^ local);
                 let mut targets: SmallVec<[Target; 1]> = items
-                    .filter(|(_, held)| held.class() == class)
+                    .filter(|(_, stored)| stored.class() == class)
                     .map(|(target, _)| *target)
                     .collect();
                 targets.sort_by_key(|target| core::cmp::Reverse(target.distance(&self.local)));
@@ -277,7 +279,7 @@ impl Index {
         &self,
         salt: Option<&Salt>,
         (seq, target): (Seq, Target),
-    ) -> impl Iterator<Item = (&Target, &Held)> {
+    ) -> impl Iterator<Item = (&Target, &StoredItem)> {
         let head = head_of(&target);
         let all = salt.is_none().then(|| self.sequences.range((seq, head)..));
         let all = all.into_iter().flatten().copied();
@@ -289,35 +291,38 @@ impl Index {
         let salt = salt.cloned();
         all.chain(salted.into_iter().flatten())
             .flat_map(|(seq, head)| {
-                of_head(&self.items, head).filter(move |(_, held)| held.item.seq == seq)
+                of_head(&self.items, head).filter(move |(_, stored)| stored.item.seq == seq)
             })
-            .filter(move |(at, held)| {
-                (held.item.seq, **at) > (seq, target)
-                    && salt.as_ref().is_none_or(|salt| held.item.salt == *salt)
+            .filter(move |(at, stored)| {
+                (stored.item.seq, **at) > (seq, target)
+                    && salt.as_ref().is_none_or(|salt| stored.item.salt == *salt)
             })
     }
 
     /// Builds every order anew from the items, to compare.
     pub(super) fn recount(&self) -> Self {
         let mut fresh = Self::new(self.local);
-        for (target, held) in &self.items {
-            fresh.insert(*target, held.clone());
+        for (target, stored) in &self.items {
+            fresh.insert(*target, stored.clone());
         }
         fresh
     }
 }
 
 /// What the fingerprints are of: an owner's item as [`crate::sync`] sees it.
-fn version(held: &Held) -> Option<Version> {
-    (held.origin() == Origin::Owner).then(|| Version {
+fn version(stored: &StoredItem) -> Option<Version> {
+    (stored.origin() == Origin::Owner).then(|| Version {
         origin: Origin::Owner,
-        seq: held.item.seq,
-        payload: *held.content_hash(),
+        seq: stored.item.seq,
+        payload: *stored.content_hash(),
     })
 }
 
 /// The items whose targets begin with a head, in order.
-fn of_head(items: &BTreeMap<Target, Held>, head: Head) -> impl Iterator<Item = (&Target, &Held)> {
+fn of_head(
+    items: &BTreeMap<Target, StoredItem>,
+    head: Head,
+) -> impl Iterator<Item = (&Target, &StoredItem)> {
     let mut first = [0; 32];
     first[..8].copy_from_slice(&head.to_be_bytes());
     let items = items.range(Target::from_bytes(first)..);
@@ -344,16 +349,16 @@ fn first_eight(bytes: &[u8; 32]) -> u64 {
 
 /// The owners' items from a target on.
 fn versions(
-    items: &BTreeMap<Target, Held>,
+    items: &BTreeMap<Target, StoredItem>,
     from: Target,
 ) -> impl Iterator<Item = (Target, Version)> {
     let items = items.range(from..);
-    items.filter_map(|(target, held)| Some((*target, version(held)?)))
+    items.filter_map(|(target, stored)| Some((*target, version(stored)?)))
 }
 
 /// The numbers that an item adds to.
-fn counts<'a>(fill: &'a mut StoreFill, held: &Held) -> [(&'a mut usize, usize); 4] {
-    let kind = match (held.origin(), held.tier) {
+fn counts<'a>(fill: &'a mut StoreFill, stored: &StoredItem) -> [(&'a mut usize, usize); 4] {
+    let kind = match (stored.origin(), stored.tier) {
         (Origin::Mirror, _) => &mut fill.mirrors,
         (Origin::Owner, Tier::Whitelisted) => &mut fill.whitelisted,
         (Origin::Owner, Tier::Trusted) => &mut fill.trusted,
@@ -362,8 +367,8 @@ fn counts<'a>(fill: &'a mut StoreFill, held: &Held) -> [(&'a mut usize, usize); 
     [
         (kind, 1),
         (&mut fill.items, 1),
-        (&mut fill.bytes, item_cost(&held.item)),
-        (&mut fill.tombstones, usize::from(held.is_tombstone())),
+        (&mut fill.bytes, item_cost(&stored.item)),
+        (&mut fill.tombstones, usize::from(stored.is_tombstone())),
     ]
 }
 
@@ -372,8 +377,8 @@ mod tests {
     use super::*;
     use crate::item::{Item, Value};
     use crate::key::{PublicKey, Signature};
-    use crate::store::held::Standing;
     use crate::store::merge::Rank;
+    use crate::store::stored_item::Standing;
     use alloc::sync::Arc;
 
     /// What a million items take follows from these; with nodes of trees filled to 70 % some 450
@@ -381,7 +386,7 @@ mod tests {
     #[test]
     fn nothing_that_is_kept_for_each_item_has_grown() {
         assert!(size_of::<Item>() <= 152, "{}", size_of::<Item>());
-        assert!(size_of::<Held>() <= 80, "{}", size_of::<Held>());
+        assert!(size_of::<StoredItem>() <= 80, "{}", size_of::<StoredItem>());
         assert_eq!(size_of::<Target>(), 32);
         assert_eq!(size_of::<(Mono, Head)>(), 16);
         assert_eq!(size_of::<(SaltTag, Seq, Head)>(), 24);
@@ -399,7 +404,7 @@ mod tests {
         key[0] = 2;
         let key = PublicKey::from_bytes(&key).unwrap();
         let mut index = Index::new(NodeId::from_bytes([7; 32]));
-        let held = |n: u8, salt: &str| {
+        let stored = |n: u8, salt: &str| {
             let item = Item {
                 key,
                 seq: Seq(u64::from(n / 4)),
@@ -408,12 +413,12 @@ mod tests {
                 salt: Salt::from(salt),
             };
             let rank = Rank::of(&target(n), &item);
-            let mut held = Held::new(Arc::new(item), &rank, Tier::Public, Standing::new(0));
-            held.set_expires(Some(Mono(u64::from(n % 2))));
-            held
+            let mut stored = StoredItem::new(Arc::new(item), &rank, Tier::Public, Standing::new(0));
+            stored.set_expires(Some(Mono(u64::from(n % 2))));
+            stored
         };
         for n in 0..16 {
-            index.insert(target(n), held(n, ["a", "b"][usize::from(n % 3 == 0)]));
+            index.insert(target(n), stored(n, ["a", "b"][usize::from(n % 3 == 0)]));
         }
         let all = |index: &Index| -> Vec<u8> {
             let all = index.after(None, (Seq(0), target(1)));

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::item::{Life, Seq};
 use crate::store::candidate::{Candidate, Via};
-use crate::store::held::signed;
+use crate::store::stored_item::signed;
 use crate::time::{Time, Unix, nanos};
 
 /// A sequence farther ahead of the clock than this names no time.
@@ -38,13 +38,13 @@ impl ArrivalLife {
         } else if let Via::Storage { vouched, expires } = candidate.via {
             Self::recorded(now, ttl, vouched, expires)
         } else {
-            Self::told(now, ttl, candidate.item.seq, candidate.life)
+            Self::claimed_by_peer(now, ttl, candidate.item.seq, candidate.life)
         }
     }
 
     /// From a peer that is not the signer: the smaller of what they claim and what is left
     /// since the sequence, where that names a time; half a life when neither is known.
-    fn told(now: Time, ttl: Duration, seq: Seq, claimed: Option<Life>) -> Self {
+    fn claimed_by_peer(now: Time, ttl: Duration, seq: Seq, claimed: Option<Life>) -> Self {
         let written = seq
             .as_time()
             .filter(|time| now.unix.is_set() && *time <= now.unix.plus(MOST_AHEAD));

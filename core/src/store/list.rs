@@ -59,7 +59,7 @@ impl Store {
         let mut page = ListPage::default();
         let mut bytes = 0;
         let from = from.max(filter.prefix.first());
-        for (looked, (target, held)) in self.range(from).enumerate() {
+        for (looked, (target, stored)) in self.range(from).enumerate() {
             if !filter.prefix.contains(target) {
                 break;
             }
@@ -67,8 +67,8 @@ impl Store {
                 page.next = Some(*target);
                 break;
             }
-            let item = held.item();
-            let passes = held.is_live(now)
+            let item = stored.item();
+            let passes = stored.is_live(now)
                 && filter.salt.as_ref().is_none_or(|salt| *salt == item.salt)
                 && filter.signer.is_none_or(|signer| signer == item.key);
             if passes {
@@ -76,9 +76,9 @@ impl Store {
                 page.items.push(Listed {
                     target: *target,
                     item: item.clone(),
-                    origin: held.origin(),
-                    age: held.age(now),
-                    left: held.remaining(now),
+                    origin: stored.origin(),
+                    age: stored.age(now),
+                    left: stored.remaining(now),
                 });
             }
         }

@@ -91,9 +91,9 @@ pub enum Judgement {
 
 /// Judges a candidate for a place that is taken. Both must be verified and rank at one target.
 #[must_use]
-pub fn judge(held: &Rank, candidate: &Rank) -> Judgement {
-    let conflict = candidate.contradicts(held);
-    match candidate.cmp(held) {
+pub fn judge(stored: &Rank, candidate: &Rank) -> Judgement {
+    let conflict = candidate.contradicts(stored);
+    match candidate.cmp(stored) {
         Ordering::Greater => Judgement::Newer { conflict },
         Ordering::Equal => Judgement::Same,
         Ordering::Less => Judgement::Older { conflict },

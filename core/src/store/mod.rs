@@ -12,16 +12,16 @@ mod admission;
 mod candidate;
 mod config;
 mod fill;
-mod held;
 mod index;
 mod key_counts;
 mod life;
 mod list;
-mod marking;
-mod marks;
+mod marker_changes;
+mod markers;
 pub mod merge;
 mod page;
 mod refusal;
+mod stored_item;
 mod sync_view;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -31,11 +31,11 @@ use core::time::Duration;
 pub use candidate::{Admission, AdmissionKind, Candidate, Precheck, Reservation, Via};
 pub use config::{RECORD_OVERHEAD, StoreConfig, Tier, item_cost};
 pub use fill::StoreFill;
-pub use held::Held;
 pub use list::{Filter, ListPage, Listed};
-pub use marks::MARK_LIFE;
+pub use markers::MARKER_LIFE;
 pub use page::{DEFAULT_PAGE, Page, PageEnd, PageReader};
 pub use refusal::Refusal;
+pub use stored_item::StoredItem;
 pub use sync_view::SyncView;
 
 use crate::cap::Cap;
@@ -44,12 +44,12 @@ use crate::item::{Item, MAX_SALT_LEN, MAX_VALUE_LEN, Origin, Salt, Seq};
 use crate::key::PublicKey;
 use crate::record::StoredRecord;
 use crate::time::{Mono, Time, Unix, nanos};
-use held::Class;
 use index::Index;
 use key_counts::KeyCounts;
 use life::ArrivalLife;
-use marks::Marks;
+use markers::Markers;
 use merge::Rank;
+use stored_item::Class;
 
 /// Most items that one admission evicts: the largest item in place of the smallest ones.
 pub const MAX_EVICTIONS: usize = (MAX_VALUE_LEN + MAX_SALT_LEN).div_ceil(RECORD_OVERHEAD) + 1;
@@ -69,9 +69,9 @@ pub struct Store {
     config: StoreConfig,
     index: Index,
     /// What was deleted, by its owner or here.
-    deleted: Marks,
+    tombstones: Markers,
     /// Owner items that expired.
-    expired_markers: Marks,
+    expired_markers: Markers,
     /// Loaded while the clock was not set: vouched and expiry as recorded.
     awaiting_wall_clock: BTreeMap<Target, (Unix, Unix)>,
     /// When to see whether the clock is set by now.
@@ -93,8 +93,8 @@ impl Store {
     pub fn new(config: StoreConfig) -> Self {
         Self {
             index: Index::new(config.local),
-            deleted: Marks::new(config.deletion_marks),
-            expired_markers: Marks::new(config.deletion_marks),
+            tombstones: Markers::new(config.deletion_marks),
+            expired_markers: Markers::new(config.deletion_marks),
             awaiting_wall_clock: BTreeMap::new(),
             clock_check: None,
             reserved: Reserved::default(),
@@ -102,7 +102,7 @@ impl Store {
         }
     }
 
-    /// What it was told.
+    /// What it was given.
     #[must_use]
     pub const fn config(&self) -> &StoreConfig {
         &self.config
@@ -130,25 +130,25 @@ impl Store {
     ) {
         self.config.whitelisted = whitelisted;
         self.config.trusted = trusted;
-        let changed: Vec<(Target, Held)> = self
+        let changed: Vec<(Target, StoredItem)> = self
             .index
             .range(Target::default())
-            .filter(|(_, held)| {
-                held.is_live(now)
-                    && held.origin() == Origin::Owner
-                    && self.config.tier(&held.item.key) != held.tier
+            .filter(|(_, stored)| {
+                stored.is_live(now)
+                    && stored.origin() == Origin::Owner
+                    && self.config.tier(&stored.item.key) != stored.tier
             })
-            .map(|(target, held)| (*target, held.clone()))
+            .map(|(target, stored)| (*target, stored.clone()))
             .collect();
-        for (target, mut held) in changed {
-            held.tier = self.config.tier(&held.item.key);
-            let expires = (held.tier == Tier::Public).then(|| {
-                let age = held.age(now).unwrap_or(self.config.ttl / 2);
+        for (target, mut stored) in changed {
+            stored.tier = self.config.tier(&stored.item.key);
+            let expires = (stored.tier == Tier::Public).then(|| {
+                let age = stored.age(now).unwrap_or(self.config.ttl / 2);
                 now.mono.plus(self.config.ttl.saturating_sub(age))
             });
-            held.set_expires(expires);
+            stored.set_expires(expires);
             self.awaiting_wall_clock.remove(&target);
-            self.index.insert(target, held);
+            self.index.insert(target, stored);
         }
     }
 
@@ -175,9 +175,9 @@ impl Store {
     /// Whether the signatures of a candidate equal to the item held are those held, which were
     /// checked.
     fn is_proven(&self, candidate: &Candidate) -> bool {
-        self.index.get(&candidate.target).is_some_and(|held| {
-            held.item.signature == candidate.item.signature
-                && (candidate.bound.is_none() || candidate.bound.as_ref() == held.bound())
+        self.index.get(&candidate.target).is_some_and(|stored| {
+            stored.item.signature == candidate.item.signature
+                && (candidate.bound.is_none() || candidate.bound.as_ref() == stored.bound())
         })
     }
 
@@ -196,7 +196,7 @@ impl Store {
         } = candidate;
         let before = self.index.get(target);
         let own = via.vouches(item) && item.origin_at(target) == Origin::Owner;
-        let counted = before.and_then(Held::publisher) == Some(item.key);
+        let counted = before.and_then(StoredItem::publisher) == Some(item.key);
         let reservation = Reservation {
             peer: self
                 .charged(target, via)
@@ -234,7 +234,7 @@ impl Store {
         let Some(evaluation) = self.evaluate(now, &candidate, nearer)? else {
             if let Some(bound) = candidate.bound {
                 self.index
-                    .change(&candidate.target, |held| held.bind(bound));
+                    .change(&candidate.target, |stored| stored.bind(bound));
             }
             return self.keep(now, &candidate);
         };
@@ -250,13 +250,13 @@ impl Store {
             self.awaiting_wall_clock.insert(target, recorded);
             self.clock_check.get_or_insert(now.mono.plus(CLOCK_CHECK));
         }
-        self.deleted.clear(&target);
+        self.tombstones.clear(&target);
         self.expired_markers.clear(&target);
         Ok(Admission {
             kind: AdmissionKind::Stored,
             origin,
             owner_takeover: origin == Origin::Owner
-                && before.as_ref().map(Held::origin) == Some(Origin::Mirror),
+                && before.as_ref().map(StoredItem::origin) == Some(Origin::Mirror),
             replaced: before.map(|before| before.item),
             conflict: evaluation.conflict,
             evicted: evaluation.evict,
@@ -291,7 +291,7 @@ impl Store {
         content_hash: &[u8; 32],
         by: &PublicKey,
     ) -> Result<Option<Mono>, Refusal> {
-        let Some(held) = self.get(now, target) else {
+        let Some(stored) = self.get(now, target) else {
             let deleted = self.is_deleted(now, target, Origin::Owner, seq);
             return Err(if deleted {
                 Refusal::Deleted
@@ -299,12 +299,12 @@ impl Store {
                 Refusal::NotHeld
             });
         };
-        let rank = held.rank();
+        let rank = stored.rank();
         if rank.key() != by {
             return Err(Refusal::NotHeld);
         }
         if rank.seq() > seq {
-            return Err(if held.is_tombstone() {
+            return Err(if stored.is_tombstone() {
                 Refusal::Deleted
             } else {
                 Refusal::Older
@@ -321,20 +321,23 @@ impl Store {
 
     /// The living item at `target`.
     #[must_use]
-    pub fn get(&self, now: Time, target: &Target) -> Option<&Held> {
-        self.index.get(target).filter(|held| held.is_live(now))
+    pub fn get(&self, now: Time, target: &Target) -> Option<&StoredItem> {
+        self.index.get(target).filter(|stored| stored.is_live(now))
     }
 
     /// The owner sequence up to which items at `target` are refused as deleted.
     #[must_use]
     pub fn deleted_up_to(&self, now: Time, target: &Target) -> Option<Seq> {
-        let unswept = self.index.get(target).filter(|held| held.is_tombstone());
-        let marked = self.deleted.seq(now, target);
-        marked.max(unswept.map(|held| held.item.seq))
+        let unswept = self
+            .index
+            .get(target)
+            .filter(|stored| stored.is_tombstone());
+        let marked = self.tombstones.seq(now, target);
+        marked.max(unswept.map(|stored| stored.item.seq))
     }
 
     /// Removes at most `max` expired items and returns their targets; and drops at most `max`
-    /// marks whose time is over; and, once the wall clock is set, gives at most `max` items that
+    /// markers whose time is over; and, once the wall clock is set, gives at most `max` items that
     /// were loaded before the expiry that was recorded. Call again while
     /// [`Store::next_expiry`] is not in the future.
     pub fn sweep(&mut self, now: Time, max: usize) -> Vec<Target> {
@@ -343,7 +346,7 @@ impl Store {
         for target in &swept {
             self.take(now, target);
         }
-        self.deleted.sweep(now, max);
+        self.tombstones.sweep(now, max);
         self.expired_markers.sweep(now, max);
         swept
     }
@@ -382,7 +385,7 @@ impl Store {
     pub fn next_expiry(&self) -> Option<Mono> {
         let items = self.index.soonest().map(|(expires, _)| expires);
         let others = [
-            self.deleted.next_expiry(),
+            self.tombstones.next_expiry(),
             self.expired_markers.next_expiry(),
             self.clock_check,
         ];
@@ -392,21 +395,21 @@ impl Store {
     /// The item at `target` as storage keeps it, living or not.
     #[must_use]
     pub fn record(&self, now: Time, target: &Target) -> Option<StoredRecord> {
-        let held = self.index.get(target)?;
+        let stored = self.index.get(target)?;
         let recorded = self.awaiting_wall_clock.get(target).copied();
         Some(StoredRecord {
             target: *target,
-            item: Item::clone(&held.item),
-            vouched: match (recorded, held.age(now)) {
+            item: Item::clone(&stored.item),
+            vouched: match (recorded, stored.age(now)) {
                 (Some((vouched, _)), _) => vouched,
                 (None, Some(age)) => now.unix.minus(age),
                 (None, None) => Unix(0),
             },
-            expires: match (recorded, held.remaining(now)) {
+            expires: match (recorded, stored.remaining(now)) {
                 (Some((_, expires)), _) => Some(expires),
                 (None, remaining) => remaining.map(|remaining| now.unix.plus(remaining)),
             },
-            bound: held.bound().copied(),
+            bound: stored.bound().copied(),
         })
     }
 
@@ -414,23 +417,23 @@ impl Store {
     #[must_use]
     pub fn fill(&self) -> StoreFill {
         StoreFill {
-            marks: self.deleted.len(),
+            marks: self.tombstones.len(),
             expired_marks: self.expired_markers.len(),
             ..*self.index.fill()
         }
     }
 
     /// Everything held from a target on, in order; expired items too, until they are swept.
-    pub fn range(&self, from: Target) -> impl Iterator<Item = (&Target, &Held)> {
+    pub fn range(&self, from: Target) -> impl Iterator<Item = (&Target, &StoredItem)> {
         self.index.range(from)
     }
 
     /// The items with a salt and a sequence above `since`, in order of their sequences; expired
     /// ones too, until they are swept.
-    pub fn of_salt(&self, salt: &Salt, since: Seq) -> impl Iterator<Item = &Held> {
+    pub fn of_salt(&self, salt: &Salt, since: Seq) -> impl Iterator<Item = &StoredItem> {
         let last = Target::from_bytes([0xff; 32]);
         let items = self.index.after(Some(salt), (since, last));
-        items.map(|(_, held)| held)
+        items.map(|(_, stored)| stored)
     }
 
     /// Compares every index and count with a recount. O(n log n), for tests.
@@ -439,13 +442,17 @@ impl Store {
     /// When they differ.
     pub fn check_invariants(&self) {
         assert_eq!(self.index, self.index.recount(), "index and recount differ");
-        for marks in [&self.deleted, &self.expired_markers] {
-            marks.check_invariants();
+        for markers in [&self.tombstones, &self.expired_markers] {
+            markers.check_invariants();
         }
         assert!(self.reserved.bytes >= self.reserved.publishers.total() * RECORD_OVERHEAD);
-        for (target, held) in self.index.range(Target::default()) {
-            assert_eq!(held.rank(), Rank::of(target, &held.item));
-            assert_eq!(held.expires().is_none(), held.is_permanent(), "{target}");
+        for (target, stored) in self.index.range(Target::default()) {
+            assert_eq!(stored.rank(), Rank::of(target, &stored.item));
+            assert_eq!(
+                stored.expires().is_none(),
+                stored.is_permanent(),
+                "{target}"
+            );
         }
         assert!(
             self.awaiting_wall_clock
@@ -457,8 +464,8 @@ impl Store {
     /// Keeps the equal item held, and renews it if the candidate's signer sent it.
     fn keep(&mut self, now: Time, candidate: &Candidate) -> Result<Admission, Refusal> {
         let target = &candidate.target;
-        let held = self.get(now, target).ok_or(Refusal::NotHeld)?;
-        let (origin, mut expires) = (held.origin(), held.expires());
+        let stored = self.get(now, target).ok_or(Refusal::NotHeld)?;
+        let (origin, mut expires) = (stored.origin(), stored.expires());
         let mut kind = AdmissionKind::Unchanged;
         if candidate.via.vouches(&candidate.item) {
             kind = AdmissionKind::Renewed;
@@ -483,18 +490,18 @@ impl Store {
         let ttl = self.config.ttl;
         let expires = now.mono.plus(ttl);
         self.awaiting_wall_clock.remove(target);
-        self.index.change(target, |held| {
-            held.set_expires(held.expires().map(|held| held.max(expires)));
-            held.set_vouched(Some(held::signed(now.mono)));
-            held.charged = charged;
-            held.pinned |= via == Via::Local;
-            if held.origin() == Origin::Owner {
-                let mut standing = held.standing();
+        self.index.change(target, |stored| {
+            stored.set_expires(stored.expires().map(|stored| stored.max(expires)));
+            stored.set_vouched(Some(stored_item::signed(now.mono)));
+            stored.charged = charged;
+            stored.pinned |= via == Via::Local;
+            if stored.origin() == Origin::Owner {
+                let mut standing = stored.standing();
                 standing.vouch(now.mono, ttl);
-                held.set_standing(standing);
+                stored.set_standing(standing);
             }
         });
-        self.index.get(target).and_then(Held::expires)
+        self.index.get(target).and_then(StoredItem::expires)
     }
 
     /// Another node that shares the storage heard the signer vouch for the item held.
@@ -502,35 +509,40 @@ impl Store {
         let life = ArrivalLife::of(now, self.config.ttl, candidate);
         let expires = now.mono.plus(life.remaining);
         let target = &candidate.target;
-        let held = self.index.get(target)?.expires();
-        if life.awaiting_wall_clock.is_none() && held.is_some_and(|held| held < expires) {
+        let stored = self.index.get(target)?.expires();
+        if life.awaiting_wall_clock.is_none() && stored.is_some_and(|stored| stored < expires) {
             self.awaiting_wall_clock.remove(target);
-            self.index.change(target, |held| {
-                held.set_expires(Some(expires));
-                held.set_vouched(held.vouched_at().max(life.vouched(now)));
+            self.index.change(target, |stored| {
+                stored.set_expires(Some(expires));
+                stored.set_vouched(stored.vouched_at().max(life.vouched(now)));
             });
             return Some(expires);
         }
-        held
+        stored
     }
 
-    /// Removes an item whose time is over or whose room is needed. A tombstone leaves a mark,
+    /// Removes an item whose time is over or whose room is needed. A tombstone leaves a marker,
     /// and so does what expired.
     fn take(&mut self, now: Time, target: &Target) {
-        let Some(held) = self.drop_item(target) else {
+        let Some(stored) = self.drop_item(target) else {
             return;
         };
-        let marks = if held.is_tombstone() {
-            &mut self.deleted
-        } else if held.origin() == Origin::Owner && !held.is_live(now) {
+        let markers = if stored.is_tombstone() {
+            &mut self.tombstones
+        } else if stored.origin() == Origin::Owner && !stored.is_live(now) {
             &mut self.expired_markers
         } else {
             return;
         };
-        marks.add(now, *target, held.class(), (Origin::Owner, held.item.seq));
+        markers.add(
+            now,
+            *target,
+            stored.class(),
+            (Origin::Owner, stored.item.seq),
+        );
     }
 
-    fn drop_item(&mut self, target: &Target) -> Option<Held> {
+    fn drop_item(&mut self, target: &Target) -> Option<StoredItem> {
         self.awaiting_wall_clock.remove(target);
         self.index.remove(target)
     }
@@ -546,14 +558,14 @@ impl Store {
                 break;
             };
             let ttl = self.config.ttl;
-            self.index.change(&target, |held| {
+            self.index.change(&target, |stored| {
                 let remaining = expires.since(now.unix).min(ttl);
-                held.set_expires(Some(now.mono.plus(remaining)));
+                stored.set_expires(Some(now.mono.plus(remaining)));
                 let vouched = vouched.is_set().then(|| {
                     let age = nanos(now.unix.since(vouched));
-                    held::signed(now.mono).saturating_sub_unsigned(age)
+                    stored_item::signed(now.mono).saturating_sub_unsigned(age)
                 });
-                held.set_vouched(vouched);
+                stored.set_vouched(vouched);
             });
         }
         let pause = if now.unix.is_set() {

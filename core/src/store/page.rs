@@ -88,16 +88,16 @@ impl Store {
     ) -> Option<PageEnd> {
         let most = reader.bytes.saturating_add(bytes);
         let (salt, after) = (reader.salt.clone(), reader.after);
-        let mut held = self.index.after(salt.as_ref(), after);
+        let mut stored = self.index.after(salt.as_ref(), after);
         for _ in 0..items.max(1) {
-            let Some((target, held)) = held.next() else {
+            let Some((target, stored)) = stored.next() else {
                 return reader.end(reader.items, false);
             };
-            reader.after = (held.item.seq, *target);
-            if !held.is_live(now) {
+            reader.after = (stored.item.seq, *target);
+            if !stored.is_live(now) {
                 continue;
             }
-            let seq = held.item.seq;
+            let seq = stored.item.seq;
             if reader.last.is_some_and(|last| last != seq) {
                 reader.run = reader.items;
                 if reader.run >= reader.limit {
@@ -105,7 +105,9 @@ impl Store {
                 }
             }
             reader.last = Some(seq);
-            reader.bytes = reader.bytes.saturating_add(encoded_len(target, &held.item));
+            reader.bytes = reader
+                .bytes
+                .saturating_add(encoded_len(target, &stored.item));
             if reader.bytes > reader.byte_budget && reader.items > 0 {
                 let kept = if reader.run > 0 {
                     reader.run
@@ -114,7 +116,7 @@ impl Store {
                 };
                 return reader.end(kept, true);
             }
-            each(target, &held.item);
+            each(target, &stored.item);
             reader.items += 1;
             if reader.bytes >= most {
                 break;

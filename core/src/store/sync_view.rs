@@ -37,15 +37,15 @@ impl Source for SyncView<'_> {
     }
 
     fn item(&self, target: &Target) -> Option<(Arc<Item>, Life)> {
-        let held = self.store.get(self.now, target)?;
+        let stored = self.store.get(self.now, target)?;
         let life = Life {
-            age: held.age(self.now).unwrap_or_default(),
-            left: held.remaining(self.now).unwrap_or(Duration::MAX),
+            age: stored.age(self.now).unwrap_or_default(),
+            left: stored.remaining(self.now).unwrap_or(Duration::MAX),
         };
-        (held.origin() == Origin::Owner).then(|| (held.item.clone(), life))
+        (stored.origin() == Origin::Owner).then(|| (stored.item.clone(), life))
     }
 
     fn wants(&self, stamp: &Stamp) -> bool {
-        stamp.origin == Origin::Owner && !self.store.deleted.covers_lead(self.now, stamp)
+        stamp.origin == Origin::Owner && !self.store.tombstones.covers_lead(self.now, stamp)
     }
 }

@@ -17,7 +17,7 @@ use crate::node::inbound::reconcile::RECONCILE_ROOM;
 use crate::node::inbound::room::{Room, SMALL_ANSWER};
 use crate::node::inbound::state::Inbound;
 use crate::node::inbound::work::{Batch, PutRequest};
-use crate::node::items::held_life;
+use crate::node::items::stored_life;
 use crate::node::output::CloseReason;
 use crate::node::rpc::callers::JUNK_COST;
 use crate::wire::{
@@ -198,7 +198,7 @@ impl Inbound {
         if want != Want::Peers
             && let Some(held) = base.items.store.get(now, target)
         {
-            life = Some(held_life(held, now));
+            life = Some(stored_life(held, now));
             item = Some(held.item().into());
         }
         let closest = match want {

@@ -7,4 +7,4 @@ pub(crate) mod placed;
 mod renewal;
 mod state;
 
-pub(crate) use state::{Change, ChangeFrom, Items, held_life};
+pub(crate) use state::{Change, ChangeFrom, Items, stored_life};

@@ -16,7 +16,7 @@ use crate::node::items::cache::{ReadCache, RepairLog};
 use crate::node::items::own::OwnItems;
 use crate::node::output::{Output, StoreChange};
 use crate::node::timers::Timer;
-use crate::store::{Candidate, Held, Refusal, Reservation, Store, StoreConfig};
+use crate::store::{Candidate, Refusal, Reservation, Store, StoreConfig, StoredItem};
 use crate::time::{Mono, Time};
 use crate::wire::Life;
 
@@ -92,7 +92,7 @@ impl Items {
         });
         let mut own = OwnItems::new(limits.own_items);
         if config.storage {
-            store.note_mark_changes();
+            store.note_marker_changes();
             own.note_changes();
         }
         Self {
@@ -140,7 +140,9 @@ impl Items {
     pub(crate) fn carried_life(&self, now: Time, item: &Item) -> Option<Life> {
         let held = self.store.get(now, &item.target())?;
         held.remaining(now)?;
-        held.item().same_content(item).then(|| held_life(held, now))
+        held.item()
+            .same_content(item)
+            .then(|| stored_life(held, now))
     }
 
     /// Whether a change with this number was passed to the driver.
@@ -169,7 +171,7 @@ impl Items {
         if !cx.config.storage {
             return;
         }
-        let changes = self.store.take_mark_changes(cx.now);
+        let changes = self.store.take_marker_changes(cx.now);
         for change in changes.into_iter().chain(self.own.take_changes()) {
             cx.output(Output::PersistMark { change });
         }
@@ -179,7 +181,7 @@ impl Items {
     pub(crate) fn load_mark(&mut self, cx: &mut Context, mark: &StoredMark) {
         match mark.kind {
             MarkKind::Own => self.own.load(mark.target, mark.seq, cx.now.mono),
-            MarkKind::Deleted | MarkKind::Expired => self.store.load_mark(cx.now, mark),
+            MarkKind::Deleted | MarkKind::Expired => self.store.load_marker(cx.now, mark),
         }
         self.schedule_expiry(cx);
     }
@@ -289,9 +291,9 @@ fn item_limits(cx: &Context) -> (Cap, Cap) {
 }
 
 /// The lifetime of a stored item as sent on the wire.
-pub(crate) fn held_life(held: &Held, now: Time) -> Life {
+pub(crate) fn stored_life(stored: &StoredItem, now: Time) -> Life {
     Life {
-        age: held.age(now).unwrap_or_default(),
-        left: held.remaining(now).unwrap_or(Duration::MAX),
+        age: stored.age(now).unwrap_or_default(),
+        left: stored.remaining(now).unwrap_or(Duration::MAX),
     }
 }

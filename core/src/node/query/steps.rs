@@ -12,7 +12,7 @@ use crate::node::context::Context;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallId, CallTag, JobId, OperationId, QueryId};
 use crate::node::input::ReadPolicy;
-use crate::node::items::held_life;
+use crate::node::items::stored_life;
 use crate::node::measurements::Side;
 use crate::node::outcome::Source;
 use crate::node::output::{Event, HopResult};
@@ -23,7 +23,7 @@ use crate::node::query::{FILLED, Queries, Query, QueryKind};
 use crate::node::rpc::calls::CallEnded;
 use crate::node::timers::Timer;
 use crate::node::verify::Verdict;
-use crate::store::Held;
+use crate::store::StoredItem;
 use crate::wire::{PeerList, Request, Response, Want, WireItem};
 
 /// Number of full nodes nearest to the target to which a put also gives its item.
@@ -299,7 +299,11 @@ impl Query {
                     from: peer,
                 };
                 let (now, mirrors) = (base.cx.now, &base.cx.config.mirrors);
-                let held = base.items.store.get(now, &self.target).map(Held::item);
+                let held = base
+                    .items
+                    .store
+                    .get(now, &self.target)
+                    .map(StoredItem::item);
                 let mut out = Outbox::new();
                 get.on_item(answer, mirrors, held, now.mono, &mut out);
                 self.run(base, id, out);
@@ -367,7 +371,7 @@ pub(crate) fn ask_local(base: &mut Base, op: OperationId, get: &mut Get) -> bool
     let mut out = Outbox::new();
     let held = base.items.store.get(now, &target);
     if let Some(held) = held.filter(|held| get.is_wanted(held.item(), mirrors)) {
-        let life = held_life(held, now);
+        let life = stored_life(held, now);
         get.on_local(held.item(), life, Source::Store, now.mono, &mut out);
     } else if policy == ReadPolicy::FirstValid
         && let Some((item, life)) = base.items.cache.get(&target, now.mono)

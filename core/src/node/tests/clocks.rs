@@ -79,7 +79,7 @@ fn few_who_lie_about_what_was_deleted_raise_no_sequence() {
         .base
         .items
         .store
-        .mark_deleted(time, target, u64::MAX - 1);
+        .add_tombstone(time, target, u64::MAX - 1);
     let again = net.put(1, "x", b"again").unwrap();
     assert_eq!(again.seq.0, deleted.0 + 1);
 }

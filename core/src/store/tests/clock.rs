@@ -23,7 +23,7 @@ fn loaded(store: &mut Store, now: Time, record: &StoredRecord) -> Result<Admissi
 }
 
 fn record_of(store: &Store, now: Time, item: &Item) -> StoredRecord {
-    store.record(now, &item.target()).expect("held")
+    store.record(now, &item.target()).expect("stored")
 }
 
 /// A process that starts `seconds` after the other, with a monotonic clock of its own.
@@ -46,8 +46,8 @@ fn a_restart_neither_lengthens_nor_shortens_a_life() {
     let (mut after, now) = (store(), restarted(1000));
     loaded(&mut after, now, &record).unwrap();
     assert_eq!(remaining(&after, now, &it), Some(2 * HOUR - 900));
-    let held = after.get(now, &it.target()).unwrap();
-    assert_eq!(held.age(now), Some(Duration::from_secs(900)));
+    let stored = after.get(now, &it.target()).unwrap();
+    assert_eq!(stored.age(now), Some(Duration::from_secs(900)));
     assert_eq!(record_of(&after, now, &it), record);
 
     let late = restarted(100 + 2 * HOUR);
@@ -286,8 +286,8 @@ fn a_longer_life_that_storage_records_is_believed_and_no_shorter_one() {
     assert_eq!(again.kind, AdmissionKind::Unchanged);
     assert_eq!(again.expires, Some(at(600).mono.plus(TTL)));
     assert_eq!(remaining(&store, at(700), &it), Some(2 * HOUR - 100));
-    let held = store.get(at(700), &it.target()).unwrap();
-    assert_eq!(held.age(at(700)), Some(Duration::from_secs(100)));
+    let stored = store.get(at(700), &it.target()).unwrap();
+    assert_eq!(stored.age(at(700)), Some(Duration::from_secs(100)));
     store.check_invariants();
     let older = recorded(&record, 300);
     loaded(&mut store, at(700), &older).unwrap();

@@ -65,7 +65,7 @@ fn an_expired_tombstone_still_refuses_for_a_day() {
 }
 
 #[test]
-fn a_newer_item_clears_the_mark() {
+fn a_newer_item_clears_the_marker() {
     let mut store = store();
     put(&mut store, at(0), own(&tombstone(5))).unwrap();
     store.sweep(at(2 * HOUR), 10);
@@ -101,7 +101,7 @@ fn a_removed_mirror_does_not_lock_out_the_owner() {
 }
 
 #[test]
-fn a_mirror_does_not_come_over_a_tombstone_or_its_mark() {
+fn a_mirror_does_not_come_over_a_tombstone_or_its_marker() {
     let mut store = Store::new(StoreConfig {
         mirrors: BTreeSet::from([key(7)]),
         ..config()
@@ -116,7 +116,7 @@ fn a_mirror_does_not_come_over_a_tombstone_or_its_mark() {
 }
 
 #[test]
-fn an_evicted_tombstone_leaves_a_mark() {
+fn an_evicted_tombstone_leaves_a_marker() {
     let mut store = Store::new(StoreConfig {
         full_node: true,
         max_items: Cap::new(1),
@@ -165,12 +165,12 @@ fn what_merely_expired_does_not_crowd_out_the_deleted() {
     assert_eq!(back, Err(Refusal::Deleted));
 }
 
-/// What storage would hold of a store's marks.
+/// What storage would hold of a store's markers.
 fn kept(store: &mut Store, now: Time) -> BTreeMap<(MarkKind, Target), StoredMark> {
     let mut kept = BTreeMap::new();
-    for change in store.take_mark_changes(now) {
+    for change in store.take_marker_changes(now) {
         match change {
-            MarkChange::Keep(mark) => drop(kept.insert(change.place(), mark)),
+            MarkChange::Keep(marker) => drop(kept.insert(change.place(), marker)),
             MarkChange::Forget(..) => drop(kept.remove(&change.place())),
         }
     }
@@ -180,7 +180,7 @@ fn kept(store: &mut Store, now: Time) -> BTreeMap<(MarkKind, Target), StoredMark
 #[test]
 fn marks_of_every_kind_outlast_a_restart_with_what_was_left_of_their_time() {
     let mut store = store();
-    store.note_mark_changes();
+    store.note_marker_changes();
     let (expired, removed) = (item(1, 4, b"v", "expires"), item(1, 7, b"v", "removed"));
     put(&mut store, at(0), own(&tombstone(5))).unwrap();
     put(&mut store, at(0), own(&expired)).unwrap();
@@ -188,9 +188,9 @@ fn marks_of_every_kind_outlast_a_restart_with_what_was_left_of_their_time() {
     store.remove_local(at(1), &removed.target()).unwrap();
     let end = 2 * HOUR;
     assert_eq!(store.sweep(at(end), 10).len(), 2);
-    let marks = kept(&mut store, at(end));
-    assert_eq!(marks.len(), 3);
-    assert!(store.take_mark_changes(at(end)).is_empty(), "each once");
+    let markers = kept(&mut store, at(end));
+    assert_eq!(markers.len(), 3);
+    assert!(store.take_marker_changes(at(end)).is_empty(), "each once");
 
     // Another run, an hour later, on a clock of its own.
     let later = |seconds: u64| Time {
@@ -198,9 +198,9 @@ fn marks_of_every_kind_outlast_a_restart_with_what_was_left_of_their_time() {
         unix: at(end + HOUR + seconds).unix,
     };
     let mut store = self::store();
-    store.note_mark_changes();
-    for mark in marks.values() {
-        store.load_mark(later(0), mark);
+    store.note_marker_changes();
+    for marker in markers.values() {
+        store.load_marker(later(0), marker);
     }
     assert!(kept(&mut store, later(0)).is_empty(), "storage has them");
     let says_nothing = from_peer(2, &expired);
@@ -218,7 +218,7 @@ fn marks_of_every_kind_outlast_a_restart_with_what_was_left_of_their_time() {
     assert!(store.precheck(now, &own(&removed), 0).is_ok());
     store.sweep(now, 10);
     assert_eq!((store.fill().marks, store.fill().expired_marks), (0, 0));
-    let forgotten = store.take_mark_changes(now);
+    let forgotten = store.take_marker_changes(now);
     assert_eq!(forgotten.len(), 3);
     assert!(
         forgotten
@@ -228,18 +228,18 @@ fn marks_of_every_kind_outlast_a_restart_with_what_was_left_of_their_time() {
 
     // After a longer pause they are over when they are loaded; a newer item clears one.
     let mut store = self::store();
-    store.note_mark_changes();
-    for mark in marks.values() {
-        store.load_mark(at(end + DAY), mark);
+    store.note_marker_changes();
+    for marker in markers.values() {
+        store.load_marker(at(end + DAY), marker);
     }
     assert_eq!(store.fill().marks + store.fill().expired_marks, 0);
-    assert_eq!(store.take_mark_changes(at(end + DAY)).len(), 3);
-    for mark in marks.values() {
-        store.load_mark(later(0), mark);
+    assert_eq!(store.take_marker_changes(at(end + DAY)).len(), 3);
+    for marker in markers.values() {
+        store.load_marker(later(0), marker);
     }
     put(&mut store, later(1), own(&item(1, 6, b"v", "s"))).unwrap();
     let place = MarkChange::Forget(MarkKind::Deleted, tombstone(5).target());
-    assert_eq!(store.take_mark_changes(later(1)), [place]);
+    assert_eq!(store.take_marker_changes(later(1)), [place]);
 }
 
 #[test]
@@ -248,13 +248,13 @@ fn a_mark_that_has_to_go_for_another_is_forgotten_by_storage_too() {
         deletion_marks: Cap::new(2),
         ..config()
     });
-    store.note_mark_changes();
+    store.note_marker_changes();
     let items: Vec<_> = ["a", "b", "c"].map(|salt| item(1, 5, b"v", salt)).into();
     for (n, item) in (1..).zip(&items) {
         put(&mut store, at(n), own(item)).unwrap();
         store.remove_local(at(n), &item.target()).unwrap();
     }
-    let changes = store.take_mark_changes(at(9));
+    let changes = store.take_marker_changes(at(9));
     let kept = changes
         .iter()
         .filter(|it| matches!(it, MarkChange::Keep(_)));

@@ -1,6 +1,6 @@
 //! Floods of cheap keys: what an owner keeps alive outlasts them.
 
-use super::held::Class;
+use super::stored_item::Class;
 use super::*;
 use crate::cap::Cap;
 

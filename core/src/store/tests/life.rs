@@ -14,9 +14,9 @@ fn its_signer_gives_an_item_a_whole_life_and_renews_it() {
     assert_eq!(again.kind, AdmissionKind::Renewed);
     assert_eq!(again.expires, Some(at(HOUR).mono.plus(TTL)));
     assert_eq!(remaining(&store, at(HOUR), &it), Some(2 * HOUR));
-    let held = store.get(at(HOUR + 60), &it.target()).unwrap();
-    assert_eq!(held.age(at(HOUR + 60)), Some(Duration::from_secs(60)));
-    assert_eq!(held.vouched(at(HOUR + 60)), Some(at(HOUR).unix));
+    let stored = store.get(at(HOUR + 60), &it.target()).unwrap();
+    assert_eq!(stored.age(at(HOUR + 60)), Some(Duration::from_secs(60)));
+    assert_eq!(stored.vouched(at(HOUR + 60)), Some(at(HOUR).unix));
 }
 
 #[test]
@@ -64,8 +64,8 @@ fn a_sequence_that_names_a_time_starts_the_life_then() {
     let it = item(1, seq_at(9 * HOUR + 1800), b"v", "s");
     put(&mut store, now, from_peer(2, &it)).unwrap();
     assert_eq!(remaining(&store, now, &it), Some(HOUR + 1800));
-    let held = store.get(now, &it.target()).unwrap();
-    assert_eq!(held.age(now), Some(Duration::from_secs(1800)));
+    let stored = store.get(now, &it.target()).unwrap();
+    assert_eq!(stored.age(now), Some(Duration::from_secs(1800)));
 
     let dead = item(1, seq_at(8 * HOUR), b"v", "dead");
     let refused = put(&mut store, now, from_peer(2, &dead));
@@ -97,8 +97,8 @@ fn a_claim_counts_up_to_what_the_sequence_leaves_and_never_above_a_whole_life() 
     let plain = item(1, 5, b"v", "plain");
     put(&mut store, now, claim(&plain, 7000)).unwrap();
     assert_eq!(remaining(&store, now, &plain), Some(7000));
-    let held = store.get(now, &plain.target()).unwrap();
-    assert_eq!(held.age(now), Some(Duration::from_secs(10)));
+    let stored = store.get(now, &plain.target()).unwrap();
+    assert_eq!(stored.age(now), Some(Duration::from_secs(10)));
 
     let greedy = item(1, 5, b"v", "greedy");
     put(&mut store, now, claim(&greedy, 1_000_000)).unwrap();
@@ -130,8 +130,8 @@ fn a_newer_version_lives_as_long_as_the_one_it_replaces() {
     let newer = item(1, 6, b"w", "s");
     put(&mut store, at(60), nearly_over(&newer)).unwrap();
     assert_eq!(remaining(&store, at(60), &newer), Some(2 * HOUR - 60));
-    let held = store.get(at(60), &newer.target()).unwrap();
-    assert_eq!(held.age(at(60)), Some(Duration::from_secs(60)));
+    let stored = store.get(at(60), &newer.target()).unwrap();
+    assert_eq!(stored.age(at(60)), Some(Duration::from_secs(60)));
     // Another content of the same sequence was not signed later, and nothing was held here.
     let tie = [b"x", b"y", b"z"].map(|value| item(1, 6, value, "s"));
     let mut tied = tie

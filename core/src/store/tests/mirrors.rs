@@ -34,8 +34,11 @@ fn only_configured_mirrors_over_their_own_stream_or_bound() {
         ..relayed
     };
     put(&mut store, at(0), bound).unwrap();
-    let held = store.get(at(0), &place()).unwrap();
-    assert_eq!((held.origin(), held.bound()), (Origin::Mirror, Some(&bind)));
+    let stored = store.get(at(0), &place()).unwrap();
+    assert_eq!(
+        (stored.origin(), stored.bound()),
+        (Origin::Mirror, Some(&bind))
+    );
 
     // Bound or not, the key has to be configured.
     let bound = Candidate {

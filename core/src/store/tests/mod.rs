@@ -84,15 +84,15 @@ fn mirror(target: Target, item: &Arc<Item>) -> Candidate {
 }
 
 fn remaining(store: &Store, now: Time, item: &Item) -> Option<u64> {
-    let held = store.get(now, &item.target()).expect("held");
-    held.remaining(now).map(|left| left.as_secs())
+    let stored = store.get(now, &item.target()).expect("stored");
+    stored.remaining(now).map(|left| left.as_secs())
 }
 
 /// Puts and checks that the quick judgement before the signature check is the same.
 fn put(store: &mut Store, now: Time, candidate: Candidate) -> Result<Admission, Refusal> {
     let before = store.precheck(now, &candidate, 0);
-    let held = store.get(now, &candidate.target);
-    let same = held.is_some_and(|held| held.rank() == candidate.rank());
+    let stored = store.get(now, &candidate.target);
+    let same = stored.is_some_and(|stored| stored.rank() == candidate.rank());
     let after = store.admit(now, candidate, 0);
     match (before, &after) {
         // The same item is checked, too, if it comes with another signature.

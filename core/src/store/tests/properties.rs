@@ -133,9 +133,9 @@ fn run(store: &mut Store, now: &mut Time, step: &Step) {
             let before = store.clone();
             match store.admit(*now, candidate.clone(), nearer) {
                 Ok(done) => {
-                    let held = store.get(*now, &candidate.target).expect("admitted");
-                    assert!(held.item().same_content(&candidate.item));
-                    assert_eq!(held.expires(), done.expires);
+                    let stored = store.get(*now, &candidate.target).expect("admitted");
+                    assert!(stored.item().same_content(&candidate.item));
+                    assert_eq!(stored.expires(), done.expires);
                     assert!(done.evicted.len() <= MAX_EVICTIONS);
                     assert!(done.evicted.iter().all(|t| store.index.get(t).is_none()));
                 }
@@ -144,7 +144,9 @@ fn run(store: &mut Store, now: &mut Time, step: &Step) {
         }
         Step::Renew { signer, salt, seq } => {
             let target = place(signer, salt);
-            let hash = store.get(*now, &target).map(|held| *held.content_hash());
+            let hash = store
+                .get(*now, &target)
+                .map(|stored| *stored.content_hash());
             let hash = hash.unwrap_or_default();
             let _ = store.renew(*now, &target, Seq(seq.into()), &hash, &key(signer));
         }
@@ -206,8 +208,8 @@ quickcheck! {
         let (mut store, mut now) = (Store::new(limited()), at(0));
         for step in &steps {
             run(&mut store, &mut now, step);
-            for (_, held) in store.range(Target::default()) {
-                assert!(held.remaining(now).is_none_or(|left| left <= TTL));
+            for (_, stored) in store.range(Target::default()) {
+                assert!(stored.remaining(now).is_none_or(|left| left <= TTL));
             }
         }
         true
@@ -255,7 +257,7 @@ quickcheck! {
         }
         let living = store.range(Target::default());
         let mut expected: Vec<Target> = living
-            .filter(|(_, held)| held.is_live(now) && held.item.seq > Seq(0))
+            .filter(|(_, stored)| stored.is_live(now) && stored.item.seq > Seq(0))
             .map(|(target, _)| *target)
             .collect();
         expected.sort_by_key(|target| (store.index.get(target).unwrap().item.seq, *target));

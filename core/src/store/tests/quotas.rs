@@ -129,27 +129,27 @@ fn quota_is_held_while_signatures_are_checked() {
         items_per_peer: Cap::new(3),
         ..config()
     });
-    let mut held = Vec::new();
+    let mut stored = Vec::new();
     for salt in ["a", "b"] {
         let candidate = own(&item(1, 1, b"v", salt));
         assert_eq!(store.precheck(at(0), &candidate, 0), Ok(Precheck::Verify));
-        held.push(store.reserve(&candidate));
+        stored.push(store.reserve(&candidate));
     }
     let third = own(&item(1, 1, b"v", "c"));
     assert_eq!(store.precheck(at(0), &third, 0), Err(Refusal::Quota));
-    store.release(held.pop().unwrap());
+    store.release(stored.pop().unwrap());
     assert_eq!(store.precheck(at(0), &third, 0), Ok(Precheck::Verify));
-    store.release(held.pop().unwrap());
+    store.release(stored.pop().unwrap());
 
-    let mut held = Vec::new();
+    let mut stored = Vec::new();
     for signer in [1, 2, 3] {
         let candidate = from_peer(9, &item(signer, 1, b"v", "s"));
         assert_eq!(store.precheck(at(0), &candidate, 0), Ok(Precheck::Verify));
-        held.push(store.reserve(&candidate));
+        stored.push(store.reserve(&candidate));
     }
     let fourth = from_peer(9, &item(4, 1, b"v", "s"));
     assert_eq!(store.precheck(at(0), &fourth, 0), Err(Refusal::Quota));
-    for reservation in held {
+    for reservation in stored {
         store.release(reservation);
     }
     store.check_invariants();
@@ -173,23 +173,23 @@ fn forgeries_in_flight_do_not_use_up_a_publishers_quota() {
 fn bytes_in_flight_are_bounded() {
     let mut store = store();
     let big = |n: u8| from_peer(9, &item(n, 1, &[0; crate::item::MAX_VALUE_LEN], "s"));
-    let mut held = Vec::new();
-    while store.precheck(at(0), &big(held.len() as u8), 0) == Ok(Precheck::Verify) {
-        let candidate = big(held.len() as u8);
-        held.push(store.reserve(&candidate));
-        assert!(held.len() < 1000);
+    let mut stored = Vec::new();
+    while store.precheck(at(0), &big(stored.len() as u8), 0) == Ok(Precheck::Verify) {
+        let candidate = big(stored.len() as u8);
+        stored.push(store.reserve(&candidate));
+        assert!(stored.len() < 1000);
     }
     let refused = store.precheck(at(0), &big(250), 0);
     assert_eq!(refused, Err(Refusal::Busy));
-    assert_eq!(held.len(), MAX_RESERVED_BYTES / item_cost(&big(0).item));
-    store.release(held.pop().unwrap());
+    assert_eq!(stored.len(), MAX_RESERVED_BYTES / item_cost(&big(0).item));
+    store.release(stored.pop().unwrap());
     assert_eq!(store.precheck(at(0), &big(250), 0), Ok(Precheck::Verify));
     // One gave back what one takes.
-    held.push(store.reserve(&big(250)));
+    stored.push(store.reserve(&big(250)));
     let refused = store.precheck(at(0), &big(251), 0);
     assert_eq!(refused, Err(Refusal::Busy));
     // What fills the rest exactly is taken, and not a byte more.
-    let rest = MAX_RESERVED_BYTES - held.len() * item_cost(&big(0).item);
+    let rest = MAX_RESERVED_BYTES - stored.len() * item_cost(&big(0).item);
     let fits = rest - item_cost(&item(1, 1, b"", "s"));
     for (len, expected) in [(fits, Ok(Precheck::Verify)), (fits + 1, Err(Refusal::Busy))] {
         let last = from_peer(9, &item(251, 1, &alloc::vec![0; len], "s"));

@@ -1,4 +1,4 @@
-//! Marks of what is gone and must not come back from peers that still have it.
+//! Markers of what is gone and must not come back from peers that still have it.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
@@ -7,37 +7,37 @@ use crate::cap::Cap;
 use crate::id::Target;
 use crate::item::{Origin, Seq};
 use crate::mark::{MarkKind, StoredMark};
-use crate::store::held::Class;
+use crate::store::stored_item::Class;
 use crate::sync::{Lead, Stamp};
 use crate::time::{Mono, Time};
 
-/// How long a mark stays: longer than TTL and any reconciliation of a Go full node.
-pub const MARK_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long a marker stays: longer than TTL and any reconciliation of a Go full node.
+pub const MARKER_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// What is gone at a target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Mark {
+struct Marker {
     /// The highest rank that may not come back.
     upto: (Origin, Seq),
     expires: Mono,
-    /// What is gone had been kept alive by its owner: such marks are the last to go, so that a
+    /// What is gone had been kept alive by its owner: such markers are the last to go, so that a
     /// flood of items put and deleted within minutes leaves them alone.
     lasting: bool,
 }
 
-/// For each target the highest (origin, sequence) that is gone. Bounded: of the marks of what
+/// For each target the highest (origin, sequence) that is gone. Bounded: of the markers of what
 /// came and went the oldest goes, and of the lasting ones only when there are no others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Marks {
-    marks: BTreeMap<Target, Mark>,
+pub(super) struct Markers {
+    markers: BTreeMap<Target, Marker>,
     /// First those that go first.
     by_expiry: [BTreeSet<(Mono, Target)>; 2],
     max: Cap,
-    /// Targets whose mark has changed, if storage keeps them.
+    /// Targets whose marker has changed, if storage keeps them.
     changed: Option<BTreeSet<Target>>,
 }
 
-impl Marks {
+impl Markers {
     pub(super) fn new(max: Cap) -> Self {
         Self {
             max,
@@ -45,7 +45,7 @@ impl Marks {
         }
     }
 
-    /// From now on [`Marks::take_changed`] says where something has changed.
+    /// From now on [`Markers::take_changed`] says where something has changed.
     pub(super) fn note_changes(&mut self) {
         self.changed = Some(BTreeSet::new());
     }
@@ -63,43 +63,46 @@ impl Marks {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.marks.len()
+        self.markers.len()
     }
 
-    /// Marks everything at `target` up to (origin, sequence) as gone. `class` is that of the item
+    /// Markers everything at `target` up to (origin, sequence) as gone. `class` is that of the item
     /// which was there.
     pub(super) fn add(&mut self, now: Time, target: Target, class: Class, upto: (Origin, Seq)) {
-        let expires = now.mono.plus(MARK_LIFE);
+        let expires = now.mono.plus(MARKER_LIFE);
         self.put(target, class >= Class::Established, upto, expires);
         self.note(target);
     }
 
-    /// The mark at a target, as storage keeps it.
+    /// The marker at a target, as storage keeps it.
     pub(super) fn stored(&self, now: Time, kind: MarkKind, target: &Target) -> Option<StoredMark> {
-        let mark = self.marks.get(target)?;
-        let (origin, seq) = mark.upto;
+        let marker = self.markers.get(target)?;
+        let (origin, seq) = marker.upto;
         Some(StoredMark {
             target: *target,
             kind,
             origin,
             seq,
-            expires: (now.unix.is_set()).then(|| now.unix.plus(mark.expires.since(now.mono))),
-            lasting: mark.lasting,
+            expires: (now.unix.is_set()).then(|| now.unix.plus(marker.expires.since(now.mono))),
+            lasting: marker.lasting,
         })
     }
 
-    /// Takes a mark of an earlier run. What is over is forgotten.
+    /// Takes a marker of an earlier run. What is over is forgotten.
     pub(super) fn load(&mut self, now: Time, stored: &StoredMark) {
         let left = match stored.expires.filter(|_| now.unix.is_set()) {
-            Some(expires) => expires.since(now.unix).min(MARK_LIFE),
+            Some(expires) => expires.since(now.unix).min(MARKER_LIFE),
             // A clock was not set: it stays for too long rather than not long enough.
-            None => MARK_LIFE,
+            None => MARKER_LIFE,
         };
         if left.is_zero() {
             return self.note(stored.target);
         }
         let upto = (stored.origin, stored.seq);
-        let later = self.marks.get(&stored.target).map(|mark| mark.expires);
+        let later = self
+            .markers
+            .get(&stored.target)
+            .map(|marker| marker.expires);
         let expires = later.max(Some(now.mono.plus(left)));
         self.put(
             stored.target,
@@ -111,41 +114,46 @@ impl Marks {
 
     fn put(&mut self, target: Target, lasting: bool, upto: (Origin, Seq), expires: Mono) {
         let before = self.take(&target);
-        let mark = Mark {
+        let marker = Marker {
             upto: before.map_or(upto, |before| upto.max(before.upto)),
             expires,
             lasting: lasting || before.is_some_and(|before| before.lasting),
         };
-        self.marks.insert(target, mark);
-        self.by_expiry[usize::from(mark.lasting)].insert((mark.expires, target));
-        if self.max.excess(self.marks.len()) > 0
-            && let Some(marks) = self.by_expiry.iter_mut().find(|marks| !marks.is_empty())
-            && let Some((_, target)) = marks.pop_first()
+        self.markers.insert(target, marker);
+        self.by_expiry[usize::from(marker.lasting)].insert((marker.expires, target));
+        if self.max.excess(self.markers.len()) > 0
+            && let Some(markers) = self
+                .by_expiry
+                .iter_mut()
+                .find(|markers| !markers.is_empty())
+            && let Some((_, target)) = markers.pop_first()
         {
-            self.marks.remove(&target);
+            self.markers.remove(&target);
             self.note(target);
         }
     }
 
     /// Whether an item of this origin and sequence is gone.
     pub(super) fn covers(&self, now: Time, target: &Target, origin: Origin, seq: Seq) -> bool {
-        self.marks
+        self.markers
             .get(target)
-            .is_some_and(|mark| now.mono < mark.expires && (origin, seq) <= mark.upto)
+            .is_some_and(|marker| now.mono < marker.expires && (origin, seq) <= marker.upto)
     }
 
     /// Whether a version is gone of which only the beginning of the target is known.
     pub(super) fn covers_lead(&self, now: Time, stamp: &Stamp) -> bool {
-        let marks = self.marks.range(stamp.lead.first()..);
-        let mut marks = marks.take_while(|(target, _)| Lead::of(target) == stamp.lead);
-        marks.any(|(_, mark)| now.mono < mark.expires && (stamp.origin, stamp.seq) <= mark.upto)
+        let markers = self.markers.range(stamp.lead.first()..);
+        let mut markers = markers.take_while(|(target, _)| Lead::of(target) == stamp.lead);
+        markers.any(|(_, marker)| {
+            now.mono < marker.expires && (stamp.origin, stamp.seq) <= marker.upto
+        })
     }
 
     /// The highest owner sequence that is gone.
     pub(super) fn seq(&self, now: Time, target: &Target) -> Option<Seq> {
-        let mark = self.marks.get(target)?;
-        let (origin, seq) = mark.upto;
-        (origin == Origin::Owner && now.mono < mark.expires).then_some(seq)
+        let marker = self.markers.get(target)?;
+        let (origin, seq) = marker.upto;
+        (origin == Origin::Owner && now.mono < marker.expires).then_some(seq)
     }
 
     /// Something newer lives there.
@@ -155,10 +163,10 @@ impl Marks {
         }
     }
 
-    fn take(&mut self, target: &Target) -> Option<Mark> {
-        let mark = self.marks.remove(target)?;
-        self.by_expiry[usize::from(mark.lasting)].remove(&(mark.expires, *target));
-        Some(mark)
+    fn take(&mut self, target: &Target) -> Option<Marker> {
+        let marker = self.markers.remove(target)?;
+        self.by_expiry[usize::from(marker.lasting)].remove(&(marker.expires, *target));
+        Some(marker)
     }
 
     pub(super) fn next_expiry(&self) -> Option<Mono> {
@@ -166,17 +174,17 @@ impl Marks {
         firsts.map(|(expires, _)| *expires).min()
     }
 
-    /// Drops at most `max` marks of each kind whose time is over.
+    /// Drops at most `max` markers of each kind whose time is over.
     pub(super) fn sweep(&mut self, now: Time, max: usize) {
         for kind in 0..self.by_expiry.len() {
             for _ in 0..max {
-                let marks = &mut self.by_expiry[kind];
-                let over = marks.first().filter(|(expires, _)| *expires <= now.mono);
+                let markers = &mut self.by_expiry[kind];
+                let over = markers.first().filter(|(expires, _)| *expires <= now.mono);
                 let Some((_, target)) = over.copied() else {
                     break;
                 };
-                marks.pop_first();
-                self.marks.remove(&target);
+                markers.pop_first();
+                self.markers.remove(&target);
                 self.note(target);
             }
         }
@@ -184,10 +192,10 @@ impl Marks {
 
     pub(super) fn check_invariants(&self) {
         let mut order: [BTreeSet<_>; 2] = Default::default();
-        for (target, mark) in &self.marks {
-            order[usize::from(mark.lasting)].insert((mark.expires, *target));
+        for (target, marker) in &self.markers {
+            order[usize::from(marker.lasting)].insert((marker.expires, *target));
         }
         assert_eq!(self.by_expiry, order);
-        assert_eq!(self.max.excess(self.marks.len()), 0, "too many marks");
+        assert_eq!(self.max.excess(self.markers.len()), 0, "too many markers");
     }
 }

@@ -63,7 +63,7 @@ impl Standing {
 /// An item as the store holds it. There are millions of these: what follows from the item is made
 /// when it is asked for, and nothing takes more bytes than it has to.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Held {
+pub struct StoredItem {
     pub(super) item: Arc<Item>,
     content_hash: [u8; 32],
     bound: Option<Box<Signature>>,
@@ -89,7 +89,7 @@ const NEVER: Mono = Mono(u64::MAX);
 /// Stands for a time that is not known.
 const UNKNOWN: i64 = i64::MIN;
 
-impl Held {
+impl StoredItem {
     /// An item of this rank, which never expires.
     pub(super) fn new(item: Arc<Item>, rank: &Rank, tier: Tier, standing: Standing) -> Self {
         Self {
