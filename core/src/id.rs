@@ -49,6 +49,7 @@ macro_rules! identifier {
 
         impl Ord for $name {
             /// Compares as big-endian numbers. The first eight bytes decide almost always.
+            #[inline]
             fn cmp(&self, other: &Self) -> Ordering {
                 let (a, b) = (leading(&self.0), leading(&other.0));
                 a.cmp(&b).then_with(|| self.0.cmp(&other.0))
@@ -56,6 +57,7 @@ macro_rules! identifier {
         }
 
         impl PartialOrd for $name {
+            #[inline]
             fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
                 Some(self.cmp(other))
             }

@@ -5,10 +5,12 @@
 //! head, nearly always one, stand together among all items; those that an entry means are those
 //! that have what it says.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::hash::BuildHasher as _;
 
-use sha2::{Digest as _, Sha256};
+use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use crate::id::{NodeId, Target};
@@ -22,17 +24,22 @@ use crate::time::Mono;
 
 /// The first eight bytes of a target, or of a distance.
 type Head = u64;
-/// The first eight bytes of the SHA-256 of a salt.
+/// A hash of a salt. Salts that share one cost a look at each other's items and nothing else, as do
+/// the items of other signers under the same salt: it need not resist an attack.
 type SaltTag = u64;
+/// The items themselves, each in a box: a search looks at targets, and with the items between them
+/// the lower half of the tree would be in no cache.
+type Items = BTreeMap<Target, Box<StoredItem>>;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Index {
     local: NodeId,
-    items: BTreeMap<Target, StoredItem>,
+    items: Items,
     /// By class. What never expires is in none.
     expiry: [BTreeSet<(Mono, Head)>; 4],
-    /// By class, without [`Class::Exempt`]: heads of the distances to this node.
-    far: [BTreeSet<Head>; 3],
+    /// By class, without [`Class::Exempt`]: heads of the distances to this node. None on a full node,
+    /// which evicts by expiry.
+    far: Option<[BTreeSet<Head>; 3]>,
     sequences: BTreeSet<(Seq, Head)>,
     salts: BTreeSet<(SaltTag, Seq, Head)>,
     /// Items of all classes but [`Class::Exempt`].
@@ -47,12 +54,12 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn new(local: NodeId) -> Self {
+    pub(super) fn new(local: NodeId, full_node: bool) -> Self {
         Self {
             local,
-            items: BTreeMap::new(),
+            items: Items::default(),
             expiry: Default::default(),
-            far: Default::default(),
+            far: (!full_node).then(Default::default),
             sequences: BTreeSet::new(),
             salts: BTreeSet::new(),
             evictable: 0,
@@ -63,8 +70,25 @@ impl Index {
         }
     }
 
+    /// Gives up the order by distance, or makes it: O(n log n).
+    pub(super) fn set_full_node(&mut self, full_node: bool) {
+        if full_node == self.far.is_none() {
+            return;
+        }
+        self.far = (!full_node).then(Default::default);
+        let Self {
+            items, far, local, ..
+        } = self;
+        for (target, stored) in items.iter() {
+            let far = far.as_mut();
+            if let Some(far) = far.and_then(|far| far.get_mut(stored.class() as usize)) {
+                far.insert(head_of(target) ^ id_head(local));
+            }
+        }
+    }
+
     pub(super) fn get(&self, target: &Target) -> Option<&StoredItem> {
-        self.items.get(target)
+        self.items.get(target).map(|stored| &**stored)
     }
 
     /// The owners' items from a target on.
@@ -74,7 +98,9 @@ impl Index {
 
     /// From a target on, in order.
     pub(super) fn range(&self, from: Target) -> impl Iterator<Item = (&Target, &StoredItem)> {
-        self.items.range(from..)
+        self.items
+            .range(from..)
+            .map(|(target, stored)| (target, &**stored))
     }
 
     pub(super) const fn fill(&self) -> &StoreFill {
@@ -114,20 +140,31 @@ impl Index {
         Some(stored)
     }
 
-    /// Changes an item in its place. The fingerprints, which cost most, change only when the
-    /// version does: a renewal changes none.
+    /// Changes an item in its place: when it expires and what decides its class or whom it is
+    /// charged to, but not its version. Only the orders that this concerns are touched.
     pub(super) fn change(&mut self, target: &Target, change: impl FnOnce(&mut StoredItem)) {
-        let Some(mut stored) = self.unlink(target) else {
+        let Some(stored) = self.items.get_mut(target) else {
             return;
         };
-        let before = version(&stored);
-        change(&mut stored);
-        let after = version(&stored);
-        self.link(*target, stored);
-        if before != after {
-            self.remove_version(target, before);
-            self.add_version(target, after);
+        let (class, expires) = (stored.class(), stored.expires());
+        let charged = stored.charged.clone();
+        change(stored);
+        let after = (stored.class(), stored.expires());
+        if charged != stored.charged {
+            self.peers.add_shared(stored.charged.as_ref());
+            self.peers.remove(charged.as_deref());
         }
+        if after == (class, expires) {
+            return;
+        }
+        let head = head_of(target);
+        self.join_evictable(after, head, class != after.0);
+        let mut kept = Kept::default();
+        for (_, other) in of_head(&self.items, head) {
+            kept.class |= other.class() == class;
+            kept.expiry |= (other.class(), other.expires()) == (class, expires);
+        }
+        self.leave_evictable((class, expires), head, class != after.0, kept);
     }
 
     fn add_version(&mut self, target: &Target, version: Option<Version>) {
@@ -146,13 +183,7 @@ impl Index {
     /// Into every order but the fingerprints, in place of what it returns.
     fn link(&mut self, target: Target, stored: StoredItem) -> Option<StoredItem> {
         let (class, head) = (stored.class(), head_of(&target));
-        if let Some(expires) = stored.expires() {
-            self.expiry[class as usize].insert((expires, head));
-        }
-        if let Some(far) = self.far.get_mut(class as usize) {
-            far.insert(head ^ id_head(&self.local));
-            self.evictable += 1;
-        }
+        self.join_evictable((class, stored.expires()), head, true);
         let seq = stored.item.seq;
         self.sequences.insert((seq, head));
         self.salts.insert((tag_of(&stored.item.salt), seq, head));
@@ -161,52 +192,80 @@ impl Index {
         for (count, n) in counts(&mut self.fill, &stored) {
             *count += n;
         }
-        let before = self.items.insert(target, stored)?;
+        let before = self.items.insert(target, Box::new(stored))?;
         self.leave_orders(&target, &before);
-        Some(before)
+        Some(*before)
     }
 
     /// Out of every order but the fingerprints.
     fn unlink(&mut self, target: &Target) -> Option<StoredItem> {
         let stored = self.items.remove(target)?;
         self.leave_orders(target, &stored);
-        Some(stored)
+        Some(*stored)
     }
 
     /// Takes an item that is among all items no more out of the other orders.
     fn leave_orders(&mut self, target: &Target, stored: &StoredItem) {
         let (class, head) = (stored.class(), head_of(target));
-        let (seq, salt) = (stored.item.seq, &stored.item.salt);
+        let (seq, tag) = (stored.item.seq, tag_of(&stored.item.salt));
         // An entry stays while it means another item of the same head.
-        let mut kept = [false; 4];
+        let mut kept = Kept::default();
         for (_, other) in of_head(&self.items, head) {
             let (same_class, same_seq) = (other.class() == class, other.item.seq == seq);
-            kept[0] |= same_class && other.expires() == stored.expires();
-            kept[1] |= same_class;
-            kept[2] |= same_seq;
-            kept[3] |= same_seq && other.item.salt == *salt;
+            kept.class |= same_class;
+            kept.expiry |= same_class && other.expires() == stored.expires();
+            kept.sequence |= same_seq;
+            kept.salt |= same_seq && tag_of(&other.item.salt) == tag;
         }
-        if let Some(expires) = stored.expires()
-            && !kept[0]
-        {
-            self.expiry[class as usize].remove(&(expires, head));
-        }
-        if let Some(far) = self.far.get_mut(class as usize) {
-            self.evictable -= 1;
-            if !kept[1] {
-                far.remove(&(head ^ id_head(&self.local)));
-            }
-        }
-        if !kept[2] {
+        self.leave_evictable((class, stored.expires()), head, true, kept);
+        if !kept.sequence {
             self.sequences.remove(&(seq, head));
         }
-        if !kept[3] {
-            self.salts.remove(&(tag_of(salt), seq, head));
+        if !kept.salt {
+            self.salts.remove(&(tag, seq, head));
         }
         self.publishers.remove(stored.publisher().as_ref());
         self.peers.remove(stored.charged.as_deref());
         for (count, n) in counts(&mut self.fill, stored) {
             *count -= n;
+        }
+    }
+
+    /// Into the orders of a class: always by expiry, by distance if the item is new in the class.
+    fn join_evictable(&mut self, (class, expires): (Class, Option<Mono>), head: Head, new: bool) {
+        if let Some(expires) = expires {
+            self.expiry[class as usize].insert((expires, head));
+        }
+        if !new || class == Class::Exempt {
+            return;
+        }
+        self.evictable += 1;
+        let far = self.far.as_mut();
+        if let Some(far) = far.and_then(|far| far.get_mut(class as usize)) {
+            far.insert(head ^ id_head(&self.local));
+        }
+    }
+
+    /// Out of them again.
+    fn leave_evictable(
+        &mut self,
+        (class, expires): (Class, Option<Mono>),
+        head: Head,
+        gone: bool,
+        kept: Kept,
+    ) {
+        if let Some(expires) = expires
+            && !kept.expiry
+        {
+            self.expiry[class as usize].remove(&(expires, head));
+        }
+        if !gone || class == Class::Exempt {
+            return;
+        }
+        self.evictable -= 1;
+        let far = self.far.as_mut().filter(|_| !kept.class);
+        if let Some(far) = far.and_then(|far| far.get_mut(class as usize)) {
+            far.remove(&(head ^ id_head(&self.local)));
         }
     }
 
@@ -218,9 +277,9 @@ impl Index {
     /// The item that expires first.
     pub(super) fn soonest(&self) -> Option<(Mono, Target)> {
         let firsts = (0..).zip(&self.expiry).filter_map(|(class, set)| {
-            let (expires, head) = *set.first()?;
-            let mut items = self.expiring(class, expires, head);
-            items.next().map(|target| (expires, target))
+            let (expires, head) = set.first()?;
+            let mut items = self.expiring(class, *expires, *head);
+            items.next().map(|target| (*expires, target))
         });
         firsts.min()
     }
@@ -256,11 +315,11 @@ impl Index {
             .map(|(target, _)| *target)
     }
 
-    /// Items of a class, farthest first; none of [`Class::Exempt`].
+    /// Items of a class, farthest first; none of [`Class::Exempt`], and none on a full node.
     pub(super) fn by_distance(&self, class: Class) -> impl Iterator<Item = Target> {
         let local = id_head(&self.local);
-        self.far
-            .get(class as usize)
+        let far = self.far.as_ref();
+        far.and_then(|far| far.get(class as usize))
             .into_iter()
             .flat_map(|set| set.iter().rev())
             .flat_map(move |distance| {
@@ -301,12 +360,21 @@ impl Index {
 
     /// Builds every order anew from the items, to compare.
     pub(super) fn recount(&self) -> Self {
-        let mut fresh = Self::new(self.local);
+        let mut fresh = Self::new(self.local, self.far.is_none());
         for (target, stored) in &self.items {
-            fresh.insert(*target, stored.clone());
+            fresh.insert(*target, StoredItem::clone(stored));
         }
         fresh
     }
+}
+
+/// Which entries of an item that goes mean another item of the same head, too.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    class: bool,
+    expiry: bool,
+    sequence: bool,
+    salt: bool,
 }
 
 /// What the fingerprints are of: an owner's item as [`crate::sync`] sees it.
@@ -319,14 +387,17 @@ fn version(stored: &StoredItem) -> Option<Version> {
 }
 
 /// The items whose targets begin with a head, in order.
-fn of_head(
-    items: &BTreeMap<Target, StoredItem>,
-    head: Head,
-) -> impl Iterator<Item = (&Target, &StoredItem)> {
+fn of_head(items: &Items, head: Head) -> impl Iterator<Item = (&Target, &StoredItem)> {
+    let items = items.range(first_of(head)..);
+    let items = items.take_while(move |(target, _)| head_of(target) == head);
+    items.map(|(target, stored)| (target, &**stored))
+}
+
+/// The least target that begins with a head.
+fn first_of(head: Head) -> Target {
     let mut first = [0; 32];
     first[..8].copy_from_slice(&head.to_be_bytes());
-    let items = items.range(Target::from_bytes(first)..);
-    items.take_while(move |(target, _)| head_of(target) == head)
+    Target::from_bytes(first)
 }
 
 fn head_of(target: &Target) -> Head {
@@ -338,7 +409,7 @@ fn id_head(id: &NodeId) -> Head {
 }
 
 fn tag_of(salt: &Salt) -> SaltTag {
-    first_eight(&Sha256::digest(salt.as_bytes()).into())
+    FixedState::default().hash_one(salt.as_bytes())
 }
 
 fn first_eight(bytes: &[u8; 32]) -> u64 {
@@ -348,10 +419,7 @@ fn first_eight(bytes: &[u8; 32]) -> u64 {
 }
 
 /// The owners' items from a target on.
-fn versions(
-    items: &BTreeMap<Target, StoredItem>,
-    from: Target,
-) -> impl Iterator<Item = (Target, Version)> {
+fn versions(items: &Items, from: Target) -> impl Iterator<Item = (Target, Version)> {
     let items = items.range(from..);
     items.filter_map(|(target, stored)| Some((*target, version(stored)?)))
 }
@@ -381,8 +449,8 @@ mod tests {
     use crate::store::stored_item::Standing;
     use alloc::sync::Arc;
 
-    /// What a million items take follows from these; with nodes of trees filled to 70 % some 450
-    /// bytes, beside value and salt.
+    /// What a million items take follows from these; with nodes of trees filled to 70 % some 480
+    /// bytes on a full node, beside the value.
     #[test]
     fn nothing_that_is_kept_for_each_item_has_grown() {
         assert!(size_of::<Item>() <= 152, "{}", size_of::<Item>());
@@ -403,7 +471,7 @@ mod tests {
         let mut key = [3; 33];
         key[0] = 2;
         let key = PublicKey::from_bytes(&key).unwrap();
-        let mut index = Index::new(NodeId::from_bytes([7; 32]));
+        let mut index = Index::new(NodeId::from_bytes([7; 32]), false);
         let stored = |n: u8, salt: &str| {
             let item = Item {
                 key,

@@ -3,10 +3,22 @@
 //! The store judges; it neither verifies signatures nor writes anywhere. For each item that
 //! arrives, call [`Store::precheck`]; on [`Precheck::Verify`] call [`Store::reserve`], have the
 //! signature checked, then [`Store::release`] and, if it is valid, [`Store::admit`], which
-//! judges again. On [`Precheck::Held`] call [`Store::confirm`] at once.
+//! judges again. On [`Precheck::Held`] call [`Store::confirm`] without a check.
 //!
-//! An expired item is absent, whether it has been swept or not. Every operation takes
-//! O(log n), but for those that say otherwise.
+//! An expired item is absent, whether it has been swept or not.
+//!
+//! # Costs
+//!
+//! Every operation takes O(log n) of n items, but for those that say otherwise. A new item is hashed
+//! (value and salt, key and salt, and its version for the fingerprints) and enters four ordered
+//! trees: of all items, by expiry, by sequence, and by salt; on a regular node a fifth, by distance.
+//! When it goes, it leaves them all. A renewal moves it in the tree by expiry alone. With a million
+//! items most of the time is spent waiting for the lower nodes of these trees, which no cache holds:
+//! a put takes some twice as long as with 100,000 (BENCHMARKS.md). Memory grows by some 480 bytes an
+//! item beyond its value, the same at every size.
+//!
+//! Evicting costs a search for each item that goes, at most [`MAX_EVICTIONS`]; sweeping, one for each
+//! expired item, at most as many as the caller says.
 
 mod admission;
 mod candidate;
@@ -92,7 +104,7 @@ impl Store {
     #[must_use]
     pub fn new(config: StoreConfig) -> Self {
         Self {
-            index: Index::new(config.local),
+            index: Index::new(config.local, config.full_node),
             tombstones: Markers::new(config.deletion_marks),
             expired_markers: Markers::new(config.deletion_marks),
             awaiting_wall_clock: BTreeMap::new(),
@@ -108,9 +120,11 @@ impl Store {
         &self.config
     }
 
-    /// Takes or leaves the rules of a full node. The limits stay as they are.
+    /// Takes or leaves the rules of a full node. The limits stay as they are. O(n log n) when it
+    /// becomes a regular node, which evicts by distance.
     pub fn set_full_node(&mut self, full_node: bool) {
         self.config.full_node = full_node;
+        self.index.set_full_node(full_node);
     }
 
     /// Changes the limits on items, see [`StoreConfig`]. A store that holds more does not grow;

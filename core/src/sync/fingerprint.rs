@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use crate::id::Target;
 use crate::sync::entry::Version;
@@ -180,7 +181,7 @@ impl FingerprintTree {
     /// Removes an entry.
     pub fn remove(&mut self, target: &Target, version: &Version) {
         let digest = version.digest(target);
-        let mut path = Vec::new();
+        let mut path = SmallVec::<[_; 8]>::new();
         let mut at = None;
         for depth in 0..=MAX_DEPTH {
             let Some(cell) = self.cell_mut(at) else {
