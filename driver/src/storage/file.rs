@@ -45,8 +45,9 @@ const FORMAT: u8 = 2;
 const KEY_PURPOSE: &[u8] = b"skydht storage of items";
 /// Length of an authentication code, in bytes.
 const CODE_LEN: usize = 32;
-/// Size of redb's page cache, in bytes.
-const CACHE_SIZE: usize = 16 << 20;
+/// Maximum size of redb's page cache, in bytes; never more than the file. Half of it may be changed
+/// pages: a batch of 4,096 items changes some 16 MiB, and pages that do not fit are written early.
+const CACHE_SIZE: usize = 48 << 20;
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -328,6 +329,11 @@ impl Storage for FileStorage {
             })?;
             {
                 let mut items = write.open_table(ITEMS)?;
+                // In the order of the tree: a page of it is changed once and then written, where
+                // changes in any order would have it read and written again. The sort keeps the
+                // order of changes at one target.
+                let mut changes: Vec<&StoreChange> = changes.iter().collect();
+                changes.sort_by_key(|change| target_of(change));
                 for change in changes {
                     match change {
                         StoreChange::Keep(record) => {
@@ -387,6 +393,14 @@ impl Storage for FileStorage {
 
     fn is_durable(&self) -> bool {
         true
+    }
+}
+
+/// Returns the target that a change concerns.
+const fn target_of(change: &StoreChange) -> &Target {
+    match change {
+        StoreChange::Keep(record) => &record.target,
+        StoreChange::Forget(target) => target,
     }
 }
 
