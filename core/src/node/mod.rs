@@ -109,7 +109,7 @@ impl Node {
 
     /// Takes one input and does a bounded amount of work.
     ///
-    /// Timers and expiry run in steps; while any remain, the next deadline stays in the past.
+    /// Timers and expiry run in steps; while any are due, [`Node::next_deadline`] is in the past.
     ///
     /// # Errors
     /// The driver broke the contract, see [`Misuse`]. The input was not taken.
@@ -250,12 +250,14 @@ impl Node {
         all.min_by_key(|deadline| deadline.at)
     }
 
+    /// The earliest deadline of a stream, in either direction.
     fn next_stream_deadline(&self) -> Option<(Mono, StreamId)> {
         let kept = self.base.calls.next_stream_deadline();
         let accepted = self.inbound.next_deadline();
         kept.into_iter().chain(accepted).min()
     }
 
+    /// Sets the time, whose monotonic part never goes back, and detects a jump of the clock.
     fn advance_clock(&mut self, mut now: Time) {
         if now.mono < self.base.cx.now.mono {
             self.base.cx.counters.count(Counter::ClockWentBack);
@@ -332,6 +334,7 @@ impl Node {
         }
     }
 
+    /// Resumes the requests and operations that waited for storage.
     fn loads_ended(&mut self) {
         for need in self.base.loading.take_ended() {
             self.inbound.loaded(&mut self.base, need);
@@ -398,6 +401,7 @@ impl Node {
         self.upkeep.schedule_bootstrap(&mut self.base, pause);
     }
 
+    /// Starts a self-lookup unless the first ones are complete.
     fn join(&mut self) {
         if !self.upkeep.is_ready() {
             self.upkeep.look_up_self(&mut self.base, &mut self.queries);

@@ -1,10 +1,11 @@
-//! The texts of refusals in the `error` field of an answer: Go's where Go has one.
+//! The texts of refusals in the `error` field of an answer: those of the Go implementation where it
+//! has one.
 
 use crate::store::Refusal;
 
 const TEXTS: [(Refusal, &str); 14] = [
     (Refusal::Older, "dht: sequence number must increase"),
-    // Go uses the same text for a conflict and for an older item; it is parsed as the latter.
+    // Go uses the same text for a conflict and for an older item; `parse` returns `Older`.
     (Refusal::Conflict, "dht: sequence number must increase"),
     (Refusal::Expired, "dht: its life is over"),
     (Refusal::Quota, "dht: rate limit exceeded for public key"),
@@ -31,7 +32,7 @@ pub(super) fn text(refusal: Refusal) -> &'static str {
         .map_or("dht: refused", |(_, text)| text)
 }
 
-/// Returns the refusal of a text. Texts of signature errors are followed by a cause.
+/// Returns the refusal that a text begins with; a signature error is followed by its cause.
 pub(super) fn parse(text: &str) -> Refusal {
     TEXTS
         .iter()

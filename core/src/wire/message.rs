@@ -40,8 +40,7 @@ impl Sender {
 #[derive(Clone, PartialEq, Debug)]
 pub struct RequestMessage {
     /// The sender that it names. A [`Request::Renew`] or [`Request::Reconcile`] names none and
-    /// decodes with the default. A ping whose body does not decode has the default, too, since
-    /// upstream does not decode it.
+    /// decodes with the default, as does a ping whose body is invalid: upstream ignores the body.
     pub sender: Sender,
     /// The extension, which upstream does not know.
     pub ext: Option<RequestExt>,
@@ -50,10 +49,10 @@ pub struct RequestMessage {
 }
 
 impl RequestMessage {
-    /// The keys because of which upstream refuses a message if they are not on the curve: the
-    /// sender's and those of the items, none for a ping. Decoding checks tags only; the caller runs
-    /// [`PublicKey::check_curve`] on the keys that are not proven otherwise (the transport's own
-    /// key, and keys whose signature it verifies anyway).
+    /// The keys that must be on the curve, or upstream refuses the message: the sender's and those
+    /// of the items, none for a ping. Decoding checks only the first byte of a key, so the caller
+    /// runs [`PublicKey::check_curve`] on these, except on the key that the transport has proven
+    /// and on keys whose signature it verifies anyway.
     pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
         let (one, many): (_, &[WireItem]) = match &self.request {
             Request::PutValue { item, .. } => (Some(item), &[]),
@@ -93,8 +92,8 @@ pub enum Request {
     },
     /// A page of all stored items.
     GetItems {
-        /// Only items with this salt; empty: all items. Upstream's text cannot contain arbitrary
-        /// bytes.
+        /// Only items with this salt; empty: all items. It is text in upstream's JSON, so only
+        /// salts that are UTF-8 can be selected.
         salt: String,
         /// Only items with a sequence above this.
         since_seq: Seq,
@@ -121,8 +120,8 @@ pub enum Request {
         /// [`Item::content_hash`](crate::item::Item::content_hash) of the item.
         content_hash: [u8; 32],
     },
-    /// To find the differences between both sets. Body, both ways: length of the message u32
-    /// big-endian ‖ message ‖ the extension's JSON object if there is one.
+    /// To find the differences between the items of two nodes. Body of request and response: length
+    /// of the message u32 big-endian ‖ message ‖ the extension's JSON object if there is one.
     Reconcile {
         /// A [`SyncRequest`](crate::sync::SyncRequest), which the handler decodes.
         message: Vec<u8>,
@@ -195,7 +194,8 @@ pub enum Response {
     PutBatch {
         /// By index of the items.
         stored: Vec<bool>,
-        /// The reasons if not; absent if there are none.
+        /// The reasons by index of the items, empty texts for stored ones; no entries if all were
+        /// stored.
         errors: Vec<String>,
     },
     /// Whether the item was renewed; JSON as for [`Response::PutValue`].

@@ -33,9 +33,9 @@ struct MemoryNode {
 #[derive(Default)]
 struct Inbox {
     waiting: VecDeque<(PublicKey, Pipe)>,
-    /// Break the node's connections. Those that are gone are removed at times.
+    /// Handles that break the node's streams. Handles of streams that both ends have dropped are
+    /// removed when the length reaches `sweep_at`.
     cutters: Vec<Cutter>,
-    /// Length of `cutters` at which those that are gone are removed.
     sweep_at: usize,
     closed: bool,
     stats: TransportStats,

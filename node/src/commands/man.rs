@@ -14,7 +14,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::path_text::shown;
 use crate::{output, private_file};
 
-/// Prints the program's page, or writes the pages of all commands.
+/// Prints the program's page, or writes the pages of all commands to a directory.
 pub(crate) fn run(common: &Common, args: &Man) -> Result<Exit> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();

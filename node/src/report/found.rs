@@ -1,4 +1,4 @@
-//! Reports of services and transports found in stored records.
+//! Reports of services and of transports (links between two visors) found in stored records.
 
 use std::fmt::{self, Display};
 
@@ -54,7 +54,7 @@ impl Display for ServicesReport {
 pub(crate) struct FoundTransport {
     #[serde(flatten)]
     pub(crate) transport: Transport,
-    /// `one_side`, `both_sides` or `signed`.
+    /// `one_side`, `both_sides` or `signed`, see [`Standing`].
     pub(crate) standing: String,
 }
 

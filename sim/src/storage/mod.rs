@@ -44,6 +44,8 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
+    /// Writes changes and marks. The shared Redis keeps no marks, as it cannot prove which node
+    /// wrote them.
     pub(crate) fn write(
         &mut self,
         changes: &[StoreChange],

@@ -1,5 +1,5 @@
-//! Upstream's lookup: rounds of three requests that wait for the slowest one. Answers are not
-//! verified.
+//! Upstream's lookup: rounds of three requests, each of which waits for its slowest one. Items are
+//! not verified. Numbers of defects refer to `spec/dht.md` §14.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,12 +106,12 @@ impl Lookup {
         let farthest = self.shortlist.last().filter(|_| full);
         let farthest = farthest.map(|it| target.distance(&it.id));
         for peer in peers {
-            // Peers that would be cut off again or are already known need no hash.
+            // Do not hash the keys of peers that are known or that would be truncated below.
             let beyond = farthest.is_some_and(|it| target.distance(&peer.id) >= it);
             if beyond || peer.id == self.own || self.depth.contains_key(&peer.id) {
                 continue;
             }
-            // This is the only check.
+            // That the id is the hash of the key is all that upstream checks.
             if let Some(key) = peer.key.filter(|key| key.id() == peer.id) {
                 self.depth.insert(peer.id, depth.saturating_add(1));
                 self.shortlist.push(Contact::of(&key, now));

@@ -1,4 +1,5 @@
-//! State of a node of upstream: streams, timers, tasks and items.
+//! State of a node of upstream: streams, timers, tasks and items. Numbers of defects refer to
+//! `spec/dht.md` §14.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -61,8 +62,8 @@ pub(super) struct Ended {
 pub(super) struct Served {
     pub(super) peer: PublicKey,
     pub(super) reader: FrameReader,
-    /// Whether one of the 128 handlers has the stream. The handler keeps it until the request is
-    /// complete, however long that takes (defect 25).
+    /// Whether a handler has the stream; there are [`HANDLERS`](super::config::HANDLERS). The
+    /// handler keeps it until the request is complete, however long that takes (defect 25).
     pub(super) handled: bool,
 }
 
@@ -78,9 +79,11 @@ pub(super) enum Timer {
     Call(StreamId),
     Task(TaskId),
     Bootstrap,
+    /// Expired entries are removed.
     Tick,
     Republish,
     Mirror,
+    /// The node announces that it is a full node.
     Advert,
     Reconcile,
 }
@@ -116,16 +119,23 @@ pub struct UpstreamNode {
     pub(super) operations: BTreeMap<OperationId, TaskId>,
     /// Requests that ended but whose tasks have not been notified yet.
     pub(super) ended: VecDeque<Ended>,
+    /// The items that this node publishes.
     pub(super) own: BTreeMap<Salt, Own>,
+    /// Remaining items of this round of publishing.
     pub(super) to_republish: VecDeque<Salt>,
+    /// When this round of publishing began.
     pub(super) republish_due: Mono,
-    /// Whether the next item may be published.
+    /// Set when a round of publishing begins and when one of its puts ends; cleared when the next
+    /// item is published.
     pub(super) republishing: bool,
-    /// Remaining targets of this round of mirroring, the item, and the end of the round.
+    /// Remaining targets of this round of mirroring.
     pub(super) to_mirror: VecDeque<Target>,
+    /// The item that is written to all targets of the round.
     pub(super) mirror_item: Option<Arc<Item>>,
+    /// Time limit of the round.
     pub(super) mirror_until: Mono,
-    /// Whether the next target may be written.
+    /// Set when a round of mirroring begins and when one of its writes ends; cleared when the next
+    /// target is written.
     pub(super) mirroring: bool,
     pub(super) timers: Timers<Timer>,
     pub(super) outputs: VecDeque<Output>,

@@ -15,7 +15,8 @@ use crate::network::{Delivery, Departure, HostId, Request};
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Delay after which a deadline in the past fires.
 pub(super) const MOMENT: Duration = Duration::from_micros(1);
-/// Delay after which a write or verification for a suspended host is tried again.
+/// Delay after which an event that is due for a suspended host, such as the end of a write or of a
+/// verification, is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 impl World {
@@ -94,7 +95,7 @@ impl World {
         );
     }
 
-    /// Runs one step unless it would be after `end`.
+    /// Runs one step. Returns false if none is left up to `end`.
     fn advance(&mut self, end: SimTime) -> bool {
         if let Some((host, delivery)) = self.network.poll_output() {
             self.deliver(host, delivery);
@@ -205,7 +206,7 @@ impl World {
         }
     }
 
-    /// A host's timer is due, unless its deadline has changed.
+    /// Fires a host's timer, or sets it again if the host's deadline is later by now.
     fn timer(&mut self, host: HostId) {
         let now = self.now;
         let due = self.slots.get(host.index()).is_some_and(|slot| {
@@ -305,7 +306,7 @@ impl World {
                 acknowledge,
             } => return self.persist(host, change, what, acknowledge),
             Output::PersistMark { change } => return self.persist_mark(host, change),
-            // The simulated storage does not track how far it has been read.
+            // Never happens: no `LoadedUpTo` is sent here, so the node loads no single targets.
             Output::LoadTarget { .. } => return,
             Output::Finished { op, outcome } => {
                 self.operations.remove(&op);

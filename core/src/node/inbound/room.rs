@@ -1,8 +1,9 @@
 //! Room for what peers send and for their answers, and which stream is closed when it is short.
 //!
-//! Streams with an incomplete request are closed first: those of unknown peers before known ones,
-//! those of peers (and of addresses) with many before those with few, older before newer. Then idle
-//! streams, then long polls, then streams whose peer does not read its answer.
+//! Streams with an incomplete request are closed first: those of unknown peers before known ones
+//! ([`Base::is_known`]), those of peers (and of addresses) with many before those with few, older
+//! before newer. Then idle streams, then long polls, then incomplete requests that are the only one
+//! of their peer and address, then streams whose peer does not read its answer.
 
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
@@ -21,7 +22,7 @@ use crate::time::{Mono, nanos};
 
 /// Number of streams examined to find the one to close.
 const SAMPLE: usize = 64;
-/// Bytes of requests that every peer may have, however short room is.
+/// Bytes of requests that every peer may have until the room of all peers together is used up.
 const FAIR_FLOOR: usize = 16 * 1024;
 /// Answers up to this size may use all the room for answers, larger ones three quarters.
 pub(crate) const SMALL_ANSWER: usize = 16 * 1024;
@@ -33,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Whether there is room for an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Room {
-    /// There is.
+    /// The answer may be made.
     Free,
     /// The peer has to read its earlier answers first.
     PeerFull,
@@ -46,8 +47,8 @@ impl Inbound {
     pub(crate) fn make_room_for_stream(&mut self, base: &mut Base) -> bool {
         let half_sent = self.eviction_candidate(base, Wait::Read);
         let idle = self.streams.waiting_for(Wait::Idle).next();
-        // A single incomplete request may be a regular one in progress, so it is closed only if
-        // nothing else can be.
+        // The only incomplete request of a peer and of its address may be a regular one in
+        // progress, so idle streams and long polls are closed before it.
         let polls = || {
             self.eviction_candidate(base, Wait::Poll)
                 .map(|found| found.stream)
@@ -81,9 +82,9 @@ impl Inbound {
 
     /// Closes a stream whose request takes room that others need.
     ///
-    /// A peer that is unknown or has several streams is charged for what had arrived. Otherwise
-    /// peers whose requests are always cut before they are complete, and hence before they turn out
-    /// to be worthless, could continue forever.
+    /// A peer that is unknown, or has more streams than [`MAX_UNCHARGED_STREAMS`], is charged for
+    /// what had arrived. Otherwise peers whose requests are always cut before they are complete,
+    /// and hence before they turn out to be worthless, could continue forever.
     fn cut_request(&mut self, base: &mut Base, id: StreamId) {
         let Some(stream) = self.streams.get(id) else {
             return;
@@ -130,7 +131,8 @@ impl Inbound {
         worst.map(|(_, worst)| worst)
     }
 
-    /// Closes streams until bytes that arrived on stream `id` are within the limits.
+    /// Closes streams until the bytes that arrived on stream `id` are within the limits: this one
+    /// if its peer exceeds its own limit or if no other can be closed, otherwise others.
     pub(crate) fn relieve_requests(&mut self, base: &mut Base, id: StreamId) {
         for _ in 0..SAMPLE {
             let Some(stream) = self.streams.get(id) else {
@@ -215,7 +217,7 @@ impl Inbound {
         self.note_waste(base, &peer, bytes as u64);
     }
 
-    /// Cuts a peer that has left its answer unread for too long while others wait.
+    /// Closes the stream of a peer that has left its answer unread for too long while others wait.
     pub(crate) fn relieve_answers(&mut self, base: &mut Base) {
         if self.backlog.room.runnable() == 0 {
             return;
@@ -228,7 +230,8 @@ impl Inbound {
     }
 }
 
-/// The stream to close first, and how many such streams its peer or its address has.
+/// The stream to close first, and how many such streams its peer or its address has in the sample,
+/// whichever has more.
 #[derive(Clone, Copy)]
 struct EvictionCandidate {
     stream: StreamId,

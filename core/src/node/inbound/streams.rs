@@ -23,7 +23,8 @@ use crate::wire::{Frame, Side};
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// Number of bytes of a request that restart its deadline.
 const PROGRESS: usize = 64 * 1024;
-/// Time after which a stream without a request is closed.
+/// Time after an answer within which the next request must begin to arrive, if the stream stays
+/// open.
 const IDLE_DEADLINE: Duration = Duration::from_secs(60);
 /// Time within which an answer must have left.
 pub(crate) const SEND_DEADLINE: Duration = Duration::from_secs(30);
@@ -33,7 +34,7 @@ const MAX_AHEAD: usize = 128 * 1024;
 const DECODED_ON_ARRIVAL: usize = 16 * 1024;
 
 impl Inbound {
-    /// A peer opened a stream.
+    /// Takes a stream that a peer opened, or closes it as overloaded.
     pub(crate) fn accept(&mut self, base: &mut Base, id: StreamId, peer: PublicKey, path: Path) {
         self.last_accepted = Some(id);
         let (config, now) = (&base.cx.config, base.cx.now.mono);
@@ -72,7 +73,8 @@ impl Inbound {
         self.streams.set_deadline(id, Some((Wait::Read, until)));
     }
 
-    /// Bytes on an accepted stream.
+    /// Takes bytes of an accepted stream. While its request is being processed, they are kept for
+    /// later, and the driver pauses the stream.
     pub(crate) fn bytes(&mut self, base: &mut Base, id: StreamId, bytes: &[u8]) {
         let Some(stream) = self.streams.get_mut(id) else {
             return base.cx.counters.count(Counter::LateEvents);
@@ -133,7 +135,8 @@ impl Inbound {
         self.relieve_requests(base, id);
     }
 
-    /// Sends an answer and releases what was kept of the request.
+    /// Sends an answer and releases what was kept of the request. `keep`: whether the stream stays
+    /// open afterwards.
     pub(crate) fn send_answer(
         &mut self,
         base: &mut Base,
@@ -197,7 +200,7 @@ impl Inbound {
         }
     }
 
-    /// A deadline of a stream passed.
+    /// Handles a deadline of a stream that passed, by what the stream waited for.
     pub(crate) fn timed_out(&mut self, base: &mut Base, id: StreamId) {
         let Some(stream) = self.streams.get(id) else {
             return;

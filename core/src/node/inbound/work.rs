@@ -46,18 +46,20 @@ pub(crate) struct PageJob {
 /// Overhead of an item in a batch besides its value and salt, in bytes.
 const ITEM_BYTES: usize = 256;
 
-/// A batch that is being served.
+/// A `PutBatch` request, or the items of a reconciliation message, in progress.
 pub(crate) struct Batch {
     /// An item taken from `items` that has to wait for a free verification job.
     pub(super) put_back: Option<(WireItem, Option<Target>)>,
     pub(super) items: vec::IntoIter<WireItem>,
     pub(super) targets: vec::IntoIter<Target>,
+    /// The result of each item taken so far, in order; `Ok` while its signature is being checked.
     pub(super) results: Vec<Result<(), Rejection>>,
+    /// Number of items whose signatures are being checked.
     pub(super) pending: usize,
     pub(super) ext: Option<RequestExt>,
     /// Lifetimes of the items, in order, if they came with reconciliation; otherwise empty.
     lives: Vec<Life>,
-    /// The reconciliation message to answer with instead of verdicts, if the items came with
+    /// The reconciliation message to answer with instead of results, if the items came with
     /// reconciliation.
     pub(super) answer: Option<Vec<u8>>,
     /// Memory that the batch occupies until it is answered, in bytes.
@@ -80,8 +82,8 @@ impl Batch {
         }
     }
 
-    /// Creates a batch of items that came with reconciliation; `answer` is sent when they are
-    /// judged.
+    /// Creates a batch of items that came with reconciliation; `answer` is sent when all have a
+    /// result.
     pub(crate) fn given(items: Vec<FetchedItem>, answer: Vec<u8>) -> Self {
         let lives = items.iter().map(|(_, life)| *life).collect();
         let items = items.iter().map(|(item, _)| item.into()).collect();
@@ -91,7 +93,7 @@ impl Batch {
         batch
     }
 
-    /// The lifetime stated for the next item to judge, if any.
+    /// The lifetime stated for the next item without a result, if any.
     pub(super) fn next_life(&self) -> Option<Life> {
         self.lives.get(self.results.len()).copied()
     }
@@ -106,12 +108,12 @@ impl Batch {
         })
     }
 
-    /// Whether every item has been taken.
+    /// Whether every item has been taken. Results are final once none is pending either.
     pub(super) fn is_judged(&self) -> bool {
         self.put_back.is_none() && self.items.len() == 0
     }
 
-    /// Upper bound on the size of its answer.
+    /// Upper bound on the size of its answer, in bytes.
     pub(super) fn answer_len(&self) -> usize {
         if let Some(answer) = &self.answer {
             return 512 + answer.len();

@@ -1,4 +1,5 @@
-//! Caches of reads: values for 60 s, never served to peers, and a log of recently repaired holders.
+//! The read cache, which answers only this node's own reads, and the log of peers that were sent
+//! an item they lacked.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -11,11 +12,12 @@ use crate::wire::Life;
 
 /// How long a value that was read may answer a `FirstValid` read.
 const CACHED_FOR: Duration = Duration::from_secs(60);
-/// Maximum number of repairs remembered.
+/// Maximum number of entries of a [`RepairLog`]; beyond it, those that end first are dropped.
 const REPAIRS: usize = 4_096;
 
 /// A cache of values that were read.
 pub(crate) struct ReadCache {
+    /// For each target: when the entry ends, the item, and its life when it was cached.
     items: BTreeMap<Target, (Mono, Arc<Item>, Life)>,
     by_end: BTreeSet<(Mono, Target)>,
     max: usize,
@@ -61,7 +63,8 @@ impl ReadCache {
     }
 }
 
-/// A log of which holder was repaired when.
+/// Which peer was recently sent which item, by a repair after a read or by a handover, and until
+/// when it is not sent it again.
 #[derive(Default)]
 pub(crate) struct RepairLog {
     quiet_until: BTreeMap<(Target, NodeId), Mono>,
@@ -69,7 +72,8 @@ pub(crate) struct RepairLog {
 }
 
 impl RepairLog {
-    /// Returns whether this holder may be repaired now. If so, it may not be again for `quiet`.
+    /// Returns whether the item at `target` may be sent to `peer` now. If so, it may not be sent
+    /// again for `quiet`.
     pub(crate) fn note(
         &mut self,
         target: Target,

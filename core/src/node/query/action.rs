@@ -1,4 +1,4 @@
-//! What a read or a put wants its query to do, in this order.
+//! Actions that a read or a put requests of its query, since it has no access to the node itself.
 
 use alloc::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::wire::Life;
 /// An action of a query.
 pub(crate) enum Action {
     Count(Counter),
-    /// Reports a first value to the caller; `from` is `None` for this node's own store.
+    /// Reports a first value to the caller; `from` is `None` for this node's own store and cache.
     FirstValue {
         item: Arc<Item>,
         from: Option<PublicKey>,
     },
-    /// Checks the signature of an item, then passes the job's number to
-    /// [`Get::verifying`](crate::node::query::get::Get::verifying).
+    /// Starts to check the signature of an item, if the limits allow it, and passes the job's
+    /// number to [`Get::verifying`](crate::node::query::get::Get::verifying).
     Verify(Unverified),
     /// Sends the complete item to a peer that does not have what was to be renewed.
     StoreWhole(Candidate),
@@ -32,5 +32,5 @@ pub(crate) struct Unverified {
     pub(crate) from: Candidate,
 }
 
-/// The actions that an event leads to, mostly one or two.
+/// The actions that an event leads to, in the order of execution; mostly one or two.
 pub(crate) type Outbox = SmallVec<[Action; 2]>;

@@ -1,5 +1,5 @@
-//! Reading an item: verifies every answer before it competes, keeps the highest rank, and reports
-//! how good the result is. Plain state without I/O: events come in, [`Action`]s go out.
+//! Reading an item: of the verified answers, the one of highest rank is the result, with the number
+//! of peers that agree. Plain state without I/O: events come in, [`Action`]s go out.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct Version {
     pub(crate) item: Arc<Item>,
     pub(crate) holders: BTreeSet<NodeId>,
     pub(crate) life: Option<Life>,
-    /// The peer that returned it first; `None` for this node's own store.
+    /// The peer that returned it first; `None` if only this node's own store or cache has it.
     pub(crate) from: Option<PublicKey>,
 }
 
@@ -41,10 +41,13 @@ pub(crate) struct Get {
     versions: Vec<Version>,
     /// Answers whose signatures are being checked, with all peers that returned the same item.
     jobs: BTreeMap<JobId, (Unverified, BTreeSet<NodeId>)>,
+    /// When the first value was reported.
     first_value: Option<Mono>,
+    /// Where the local item came from, if there was one.
     source: Source,
+    /// Number of peers that answered.
     asked: u16,
-    /// Peers that answered without an item.
+    /// Number of peers that answered without an item.
     pub(crate) without: u16,
 }
 
@@ -94,7 +97,8 @@ impl Get {
         self.without = self.without.saturating_add(1);
     }
 
-    /// Takes an answer with an item. `held` is the verified item in this node's own store.
+    /// Takes an answer with an item. `held` is the verified item in this node's own store, whose
+    /// signature is not checked again.
     pub(crate) fn on_item(
         &mut self,
         answer: Unverified,
@@ -147,6 +151,8 @@ impl Get {
         self.note_value(&answer.item, Some(answer.from.key), now, out);
     }
 
+    /// Reports a verified item if it is the first that is not a deletion, unless reports are
+    /// suppressed.
     fn note_value(
         &mut self,
         item: &Arc<Item>,
@@ -161,6 +167,7 @@ impl Get {
         }
     }
 
+    /// Adds a verified version, or finds the one with the same content.
     fn add(&mut self, item: Arc<Item>, life: Option<Life>) -> &mut Version {
         let mut versions = self.versions.iter();
         let at = versions.position(|version| version.item.same_content(&item));
@@ -216,7 +223,7 @@ impl Get {
         met || (lookup_over && self.jobs.is_empty())
     }
 
-    /// The best version, as reported to the caller.
+    /// The best version, as reported to the caller; `None` if there is none.
     pub(crate) fn outcome(
         &self,
         started: Mono,

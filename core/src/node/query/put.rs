@@ -25,8 +25,10 @@ enum Replica {
     /// Asked. After this time the put does not wait for it if enough others have the item.
     Pending(Mono),
     Stored,
+    /// It had the same item and renewed its lifetime.
     Refreshed,
     Refused(Refusal),
+    /// It was possibly reached, but whether it has the item is unknown.
     Unknown,
 }
 
@@ -34,15 +36,19 @@ enum Replica {
 pub(crate) struct Put {
     placed: Placed,
     mode: PutMode,
+    /// Number of holders that the put requires.
     pub(crate) wanted: u16,
+    /// Whether this node's own store accepted the item.
     pub(crate) local: bool,
     replicas: BTreeMap<NodeId, Replica>,
     pending: usize,
+    /// Number of holders that have the item.
     acknowledged: usize,
-    /// Number of full nodes asked in addition to the nearest peers.
+    /// Number of full nodes, which store every item, asked in addition to the nearest peers.
     full_nodes: usize,
     /// Whether a holder is a Go node, which renews only for a higher sequence.
     pub(crate) go_holders: bool,
+    /// The highest sequence that a refusal stated.
     pub(crate) highest_held: Option<Seq>,
     /// The sequence up to which each holder refuses the item as deleted.
     deleted: BTreeMap<NodeId, Seq>,
@@ -85,8 +91,8 @@ impl Put {
         self.placed.bind
     }
 
-    /// The request that gives the item to a peer. Only peers with our extensions know `Renew`, and
-    /// only a put is answered with nearer peers, as a `step` of a lookup requires.
+    /// The request that gives the item to a peer: `Renew` if possible. Only peers with our
+    /// extensions know it, and its answer has no nearer peers, which a `step` of a lookup requires.
     pub(crate) fn request(&self, dialect_is_ours: bool, step: bool) -> Request {
         if self.mode == PutMode::Renew && dialect_is_ours && !step {
             return Request::Renew {
@@ -113,8 +119,8 @@ impl Put {
         self.set(id, Replica::Pending(until));
     }
 
-    /// Records the number of full nodes asked in addition: the put waits for them as for the
-    /// nearest peers.
+    /// Records the number of full nodes asked in addition to the nearest peers. The put waits for
+    /// all of them alike.
     pub(crate) fn asked_full_nodes(&mut self, full_nodes: usize) {
         self.full_nodes = full_nodes;
     }
@@ -180,16 +186,16 @@ impl Put {
     }
 
     /// Whether the put is complete once the lookup has ended: all peers have answered or failed; or
-    /// `k` peers and the additional full nodes have the item; or the required number has it, and
-    /// the others have been silent too long.
+    /// as many peers have the item as `k` and the additional full nodes together; or the answers so
+    /// far are enough ([`Put::has_enough`]), and the others have been silent too long.
     pub(crate) fn is_complete(&self, k: usize, now: Mono) -> bool {
         self.pending == 0
             || self.acknowledged >= k + self.full_nodes
             || (self.has_enough() && self.patience().is_none_or(|until| until <= now))
     }
 
-    /// Whether the required number has the item, or a higher sequence is needed, whatever the
-    /// others answer.
+    /// Whether the required number has the item; or none has it and a peer refused it as older or
+    /// deleted, so that the put needs a higher sequence.
     fn has_enough(&self) -> bool {
         self.acknowledged >= usize::from(self.wanted)
             || (self.acknowledged == 0 && self.refused_as_older())
@@ -230,7 +236,8 @@ impl Put {
     }
 
     /// The sequence up to which most holders that answered refuse the item as deleted. No node can
-    /// verify it, so the median of their statements counts, which a minority cannot move.
+    /// verify it, so the median of their statements counts: false ones cannot raise it above all
+    /// true ones unless they are half of the statements or more.
     pub(crate) fn mostly_deleted(&self) -> Option<Seq> {
         let mut said: Vec<Seq> = self.deleted.values().copied().collect();
         let is_answer =

@@ -69,7 +69,7 @@ impl Jobs {
         self.all.len() - self.waiting.len()
     }
 
-    /// Whether one more job may be started on behalf of `peer`.
+    /// Whether one more job may be started on behalf of `peer`. Counts the limit that forbids it.
     pub(crate) fn may_start(&self, cx: &mut Context, peer: &PublicKey) -> bool {
         let limits = &cx.config.limits;
         let limit = if self.all.len() >= limits.verify_jobs {
@@ -84,7 +84,8 @@ impl Jobs {
         false
     }
 
-    /// Starts a job on behalf of `peer`; the caller has asked [`Jobs::may_start`].
+    /// Starts a job on behalf of `peer`; the caller has asked [`Jobs::may_start`]. `bind` is the
+    /// target of a mirror and the signature that binds the mirror to it.
     pub(crate) fn start(
         &mut self,
         cx: &mut Context,
@@ -110,7 +111,7 @@ impl Jobs {
         id
     }
 
-    /// Passes as many jobs to the driver as the window allows.
+    /// Passes as many jobs to the driver as [`Limit::verify_window`] allows.
     pub(crate) fn hand_out(&mut self, cx: &mut Context) {
         while self.out() < cx.config.limits.verify_window {
             let Some((_, id)) = self.waiting.pop() else {

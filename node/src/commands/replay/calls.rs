@@ -1,4 +1,4 @@
-//! Decodes the node's own streams of a journal: its requests, and their responses.
+//! Decodes the streams of a journal that the node opened: its requests, and their responses.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,7 +32,7 @@ pub(super) enum StreamEvent {
 
 struct Stream {
     peer: PublicKey,
-    /// Requests without a response, oldest first.
+    /// Requests without a response, oldest first. Responses come in this order.
     waiting: VecDeque<RequestId>,
     answers: FrameDecoder,
 }
@@ -45,7 +45,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Processes an input of the node.
+    /// Processes an input of the node; what happened is appended to `passed`.
     pub(super) fn input(&mut self, input: &Input<'_>, passed: &mut Vec<StreamEvent>) {
         match input {
             Input::StreamFailed { stream, reason } => {
@@ -71,7 +71,7 @@ impl Calls {
         }
     }
 
-    /// Processes an output of the node.
+    /// Processes an output of the node; what happened is appended to `passed`.
     pub(super) fn output(&mut self, output: &Output, passed: &mut Vec<StreamEvent>) {
         match output {
             Output::OpenStream { stream, peer, .. } => {
