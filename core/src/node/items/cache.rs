@@ -15,10 +15,18 @@ const CACHED_FOR: Duration = Duration::from_secs(60);
 /// Maximum number of entries of a [`RepairLog`]; beyond it, those that end first are dropped.
 const REPAIRS: usize = 4_096;
 
+/// A value that was read.
+struct Cached {
+    item: Arc<Item>,
+    /// As it was at `since`.
+    life: Life,
+    since: Mono,
+    end: Mono,
+}
+
 /// A cache of values that were read.
 pub(crate) struct ReadCache {
-    /// For each target: when the entry ends, the item, and its life when it was cached.
-    items: BTreeMap<Target, (Mono, Arc<Item>, Life)>,
+    items: BTreeMap<Target, Cached>,
     by_end: BTreeSet<(Mono, Target)>,
     max: usize,
 }
@@ -36,9 +44,18 @@ impl ReadCache {
         self.items.len()
     }
 
+    /// Returns the value cached for `target` and its life as it is now.
     pub(crate) fn get(&self, target: &Target, now: Mono) -> Option<(Arc<Item>, Life)> {
-        let (end, item, life) = self.items.get(target)?;
-        (*end > now).then(|| (item.clone(), *life))
+        let cached = self.items.get(target).filter(|cached| cached.end > now)?;
+        let (elapsed, Life { age, left }) = (now.since(cached.since), cached.life);
+        let life = Life {
+            age: age.saturating_add(elapsed),
+            left: match left {
+                Duration::MAX => left,
+                _ => left.saturating_sub(elapsed),
+            },
+        };
+        Some((cached.item.clone(), life))
     }
 
     pub(crate) fn put(&mut self, target: Target, item: Arc<Item>, life: Life, now: Mono) {
@@ -50,14 +67,21 @@ impl ReadCache {
             self.forget(&other);
         }
         if self.items.len() < self.max {
-            self.items.insert(target, (end, item, life));
+            let since = now;
+            let cached = Cached {
+                item,
+                life,
+                since,
+                end,
+            };
+            self.items.insert(target, cached);
             self.by_end.insert((end, target));
         }
     }
 
     /// Drops a cached value, after a put or a deletion by this node.
     pub(crate) fn forget(&mut self, target: &Target) {
-        if let Some((end, ..)) = self.items.remove(target) {
+        if let Some(Cached { end, .. }) = self.items.remove(target) {
             self.by_end.remove(&(end, *target));
         }
     }
@@ -146,6 +170,21 @@ mod tests {
         assert!(cache.get(&target(2), at(61)).is_some());
         assert!(cache.get(&target(2), at(62)).is_none());
         assert_eq!(cache.by_end.len(), cache.items.len());
+    }
+
+    #[test]
+    fn a_value_ages_while_it_is_cached() {
+        let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
+        let salt = Salt::default();
+        let item = Arc::new(Item::sign(&secret, Seq(1), Value::new(b"v"), salt));
+        let seconds = Duration::from_secs;
+        for (left, later) in [(seconds(100), seconds(70)), (Duration::MAX, Duration::MAX)] {
+            let age = seconds(5);
+            let mut cache = ReadCache::new(1);
+            cache.put(Target::default(), item.clone(), Life { age, left }, at(1));
+            let (_, life) = cache.get(&Target::default(), at(31)).unwrap();
+            assert_eq!((life.age, life.left), (seconds(35), later));
+        }
     }
 
     #[test]
