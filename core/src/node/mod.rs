@@ -250,7 +250,6 @@ impl Node {
         all.min_by_key(|deadline| deadline.at)
     }
 
-    /// The earliest deadline of a stream, in either direction.
     fn next_stream_deadline(&self) -> Option<(Mono, StreamId)> {
         let kept = self.base.calls.next_stream_deadline();
         let accepted = self.inbound.next_deadline();
@@ -334,7 +333,6 @@ impl Node {
         }
     }
 
-    /// Resumes the requests and operations that waited for storage.
     fn loads_ended(&mut self) {
         for need in self.base.loading.take_ended() {
             self.inbound.loaded(&mut self.base, need);
@@ -401,7 +399,6 @@ impl Node {
         self.upkeep.schedule_bootstrap(&mut self.base, pause);
     }
 
-    /// Starts a self-lookup unless the first ones are complete.
     fn join(&mut self) {
         if !self.upkeep.is_ready() {
             self.upkeep.look_up_self(&mut self.base, &mut self.queries);

@@ -122,7 +122,7 @@ pub(crate) enum Owner {
     Myself,
     /// The owner of this key.
     Key(PublicKey),
-    /// The item at this target, whoever owns it.
+    /// The item at this target of any owner.
     Target(Target),
 }
 

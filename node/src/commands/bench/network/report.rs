@@ -143,7 +143,7 @@ pub(super) fn print(common: &Common, report: &Report) -> Result<()> {
     ];
     output::line(output::table(&head, &rows))?;
     output::line(format_args!(
-        "{} nodes on TCP, up in {:.1} s, warm after {:.1} s with {} sessions, {:.0} MiB, {:.0} at most; {} operations each, {} at once, {} bytes, median of {}; {} failed\n{}",
+        "{} nodes on TCP, up in {:.1} s, warm after {:.1} s with {} sessions, {:.0} MiB, {:.0} at most; {} operations each, {} concurrently, {} bytes, median of {}; {} failed\n{}",
         report.nodes,
         report.up_s,
         report.warm_up_s,
